@@ -1,0 +1,65 @@
+# The door to everything. Each target makes what it needs; from a fresh clone `make demo` or `make check` is enough.
+
+PYTHON ?= python3
+ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PACKAGE := .venv/.package-installed
+DEV := .venv/.dev-installed
+CLIENTS := tests/clients/node_modules/.installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test check chaos bench format clean
+
+help: ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+install: $(PACKAGE) ## .venv with the package in it
+
+demo: $(PACKAGE) ## the server with a demo database and a simulated router
+	$(BIN)/wellnet-sse demo $(ARGS)
+
+test: $(DEV) $(CLIENTS) ## all fast tests; ARGS="-k outbox -x" goes to pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV) $(CLIENTS) ## what CI runs: lint, format, types, tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(DEV) $(CLIENTS) ## the long tests: kills, stalls, storms
+	$(BIN)/python -m pytest -m chaos $(ARGS)
+
+bench: $(DEV) ## measure speed; ARGS goes to bench/run
+	bench/run $(ARGS)
+
+format: $(DEV) ## lay out the code as `check` wants it
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+clean: ## remove everything that was made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist tests/clients/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A half-made .venv is never taken for a whole one: the stamps come last.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "wellnet-sse needs Python 3.11 or later: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+$(PACKAGE): pyproject.toml | $(BIN)/python
+	$(PIP) install --editable .
+	@touch $@
+
+# --group is known to pip since 25.1; a new .venv may hold an older one.
+$(DEV): pyproject.toml | $(BIN)/python
+	$(PIP) install --upgrade "pip>=25.1"
+	$(PIP) install --editable . --group dev
+	@touch $(PACKAGE) $@
+
+$(CLIENTS): tests/clients/package-lock.json
+	tests/clients/install
+	@touch $@

@@ -1,0 +1,211 @@
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, create_engine, func, select, text
+from sqlalchemy.exc import IntegrityError
+
+from tests.postgres import Postgres
+from wellnet_sse.errors import ConfigurationError, UnavailableError
+from wellnet_sse.provisioning import Database
+from wellnet_sse.provisioning.tables import Assignment, Base, Router
+
+
+async def test_migrations_make_exactly_the_models_schema(database: Database) -> None:
+    def differences(connection: Connection) -> list[object]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return list(compare_metadata(context, Base.metadata))
+
+    async with database.session() as session:
+        connection = await session.connection()
+        assert await connection.run_sync(differences) == []
+
+
+async def test_migrations_write_the_same_sql_as_the_models(tmp_path: Path) -> None:
+    """Names, checks and defaults too, which Alembic's comparison passes over."""
+    statement = text("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name <> 'alembic_version'")
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection:
+        Base.metadata.create_all(connection)
+        of_the_models = set(connection.execute(statement).scalars())
+    engine.dispose()
+    database = Database(f"sqlite:///{tmp_path}/wellnet.db")
+    await database.migrate()
+    async with database.session() as session:
+        assert set((await session.execute(statement)).scalars()) == of_the_models
+    await database.aclose()
+
+
+async def test_migrating_again_keeps_what_is_there(database: Database) -> None:
+    async with database.session() as session:
+        session.add(Router(name="a", url="http://a"))
+    await database.migrate()
+    async with database.session() as session:
+        assert await session.scalar(select(Router.name)) == "a"
+
+
+async def test_migrating_leaves_the_applications_logging_alone(database_url: str) -> None:
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers), logging.getLogger("wellnet_sse").disabled)
+    database = Database(database_url)
+    await database.migrate()
+    await database.aclose()
+    assert (root.level, list(root.handlers), logging.getLogger("wellnet_sse").disabled) == before
+
+
+async def test_processes_that_start_at_once_all_find_the_schema(database_url: str) -> None:
+    program = (
+        "import asyncio, sys\n"
+        "from wellnet_sse.provisioning import Database\n"
+        "async def main():\n"
+        "    database = Database(sys.argv[1])\n"
+        "    sys.stdin.readline()\n"
+        "    await database.migrate()\n"
+        "    await database.aclose()\n"
+        "asyncio.run(main())\n"
+    )
+    processes = [
+        await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            program,
+            database_url,
+            stdin=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        for _ in range(3)
+    ]
+    outputs = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+
+
+async def test_a_schema_from_the_future_is_refused(database: Database) -> None:
+    async with database.session() as session:
+        await session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigurationError, match="más nueva"):
+        await database.migrate()
+
+
+async def test_a_session_that_raises_leaves_nothing(database: Database) -> None:
+    async def fail() -> None:
+        async with database.session() as session:
+            session.add(Router(name="a", url="http://a"))
+            await session.flush()
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await fail()
+    async with database.session() as session:
+        assert await session.scalar(select(func.count()).select_from(Router)) == 0
+
+
+async def test_foreign_keys_are_enforced(database: Database) -> None:
+    async def add() -> None:
+        async with database.session() as session:
+            session.add(Assignment(connection_id=999, service="x"))
+
+    with pytest.raises(IntegrityError):
+        await add()
+
+
+@pytest.mark.parametrize(("synchronous", "level"), [("NORMAL", 1), ("FULL", 2)])
+async def test_sqlite_is_opened_for_many_readers(tmp_path: Path, synchronous: str, level: int) -> None:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/wellnet.db", sqlite_synchronous=synchronous)  # type: ignore[arg-type]
+    async with database.session() as session:
+        values = [
+            await session.scalar(text(f"PRAGMA {name}"))
+            for name in ("journal_mode", "foreign_keys", "busy_timeout", "synchronous")
+        ]
+    await database.aclose()
+    assert values == ["wal", 1, 5000, level]
+
+
+async def test_sessions_in_memory_do_not_end_each_others_work() -> None:
+    database = Database("sqlite://")
+    await database.migrate()
+    entered = asyncio.Event()
+
+    async def roll_back() -> None:
+        async with database.session() as session:
+            session.add(Router(name="no", url="http://no"))
+            await session.flush()
+            entered.set()
+            await asyncio.sleep(0)
+            raise LookupError
+
+    async def commit() -> None:
+        await entered.wait()
+        async with database.session() as session:
+            session.add(Router(name="yes", url="http://yes"))
+
+    results = await asyncio.gather(roll_back(), commit(), return_exceptions=True)
+    assert [type(result) for result in results] == [LookupError, type(None)]
+    async with database.session() as session:
+        assert list(await session.scalars(select(Router.name))) == ["yes"]
+    await database.aclose()
+
+
+async def test_ping_returns_when_the_database_answers(database: Database) -> None:
+    await database.ping()
+
+
+async def test_a_postgresql_that_is_away_is_unavailable(tmp_path: Path) -> None:
+    database = Database(f"postgresql://user:s3creto@/wellnet?host={tmp_path}")
+    with pytest.raises(UnavailableError) as caught:
+        await database.ping()
+    assert "s3creto" not in str(caught.value)
+    with pytest.raises(UnavailableError):
+        await database.migrate()
+    await database.aclose()
+
+
+async def test_an_unknown_postgresql_database_is_unavailable(postgres: Postgres) -> None:
+    database = Database(postgres.url("nobody_made_me"))
+    with pytest.raises(UnavailableError):
+        await database.ping()
+    await database.aclose()
+
+
+async def test_a_lost_postgresql_connection_is_replaced(postgres: Postgres) -> None:
+    database = Database(await postgres.create_database())
+    other = Database(postgres.url())
+    await database.ping()
+    async with other.session() as session:
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+        name = database._engine.url.database
+        assert (await session.execute(text(ended), {"name": name})).scalar_one() is True
+    await database.ping()
+    await database.aclose()
+    await other.aclose()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "wellnet.db",
+        "mysql://user:s3creto@host/name",
+        "postgresql+psycopg2://user:s3creto@host/name",
+        "postgresql://user:s3creto@host:puerto/name",
+        "postgresql//user:s3creto@host",
+    ],
+)
+def test_a_bad_url_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Database(url)
+    assert "s3creto" not in caught.value.detail
+    assert caught.value.__cause__ is None
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=str(tmp_path / "no")):
+        Database(f"sqlite:///{tmp_path}/no/wellnet.db")
+
+
+def test_libpqs_sslmode_is_understood() -> None:
+    database = Database("postgresql://user@host/name?sslmode=require")
+    assert dict(database._engine.url.query) == {"ssl": "require"}

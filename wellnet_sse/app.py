@@ -1,0 +1,149 @@
+"""The composition root: every part is made here, once, and handed to those who use it."""
+
+import asyncio
+import contextlib
+import random
+import time
+
+from quart import Quart, Response, g, request
+
+from wellnet_sse.brokers.memory import MemoryBroker
+from wellnet_sse.errors import ConfigurationError
+from wellnet_sse.extension import QuartProgress
+from wellnet_sse.metrics import Metrics
+from wellnet_sse.progress.broker import Broker
+from wellnet_sse.progress.hub import Limits, wall_clock_ms
+from wellnet_sse.progress.subscription import CloseReason
+from wellnet_sse.progress.tracker import Lifetimes
+from wellnet_sse.provisioning.database import Database
+from wellnet_sse.provisioning.removal import Pace, Removals
+from wellnet_sse.provisioning.router import RouterClient, RouterLimits
+from wellnet_sse.provisioning.service import RemovalService
+from wellnet_sse.settings import Settings
+from wellnet_sse.web import documented, health, openapi, operations, problems, publishing, streams
+from wellnet_sse.web.identity import Identity
+from wellnet_sse.web.origins import OriginPolicy
+from wellnet_sse.web.services import Services
+from wellnet_sse.web.slots import StreamSlots
+
+MAX_BODY_BYTES = 64 * 1024
+READERS_GRACE_SECONDS = 1.0
+
+
+def create_app(settings: Settings, *, pace_seconds: float = 0.0) -> Quart:
+    """The whole application; `services(app)` gives its parts.
+
+    `pace_seconds`: about how long each step of the work takes longer than it must, for people who watch.
+    """
+    app = Quart(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # only preflights are answered, see web/origins.py
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # Quart types the abstract provider
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]  # the same
+    parts = _compose(app, settings, pace_seconds)
+    app.extensions["wellnet"] = parts
+    problems.install(app, parts.metrics)
+    parts.origins.install(app)
+    _observe(app, parts.metrics)
+    for module in (streams, operations, publishing, documented, health, openapi):
+        app.register_blueprint(module.blueprint(parts))
+    return app
+
+
+def services(app: Quart) -> Services:
+    """The parts of an application that `create_app` made."""
+    parts: Services = app.extensions["wellnet"]
+    return parts
+
+
+def _compose(app: Quart, settings: Settings, pace_seconds: float) -> Services:
+    database = Database(settings.database_url.get_secret_value())
+    # First of all, before the extension starts the broker: both may live in this database.
+    app.before_serving(database.migrate)
+    progress = QuartProgress(
+        broker=_broker(settings),
+        limits=Limits(
+            outbox_events=settings.outbox_events,
+            outbox_bytes=settings.outbox_bytes,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            slow_seconds=settings.slow_seconds,
+        ),
+        lifetimes=Lifetimes(idle_seconds=settings.idle_seconds, silence_seconds=settings.silence_seconds),
+    )
+    app.config["QUART_PROGRESS_GRACE_SECONDS"] = settings.grace_seconds
+    progress.init_app(app)
+    routers = RouterClient(
+        settings.router_username,
+        settings.router_password.get_secret_value(),
+        limits=RouterLimits(
+            connect_seconds=min(settings.router_timeout_seconds, 3.0),
+            read_seconds=settings.router_timeout_seconds,
+            call_seconds=settings.router_timeout_seconds * 2,
+            attempts=settings.router_attempts,
+        ),
+    )
+    removals = Removals(database, routers, pace=_pace(pace_seconds))
+    removal_service = RemovalService(
+        database, removals, progress.progress, answers_seconds=settings.answers_seconds
+    )
+
+    async def close() -> None:
+        await routers.aclose()
+        await database.aclose()
+
+    app.after_serving(close)
+    return Services(
+        settings=settings,
+        progress=progress.progress,
+        database=database,
+        removals=removals,
+        removal_service=removal_service,
+        identity=Identity(),
+        origins=OriginPolicy(settings.origins, on_loopback=settings.on_loopback),
+        slots=StreamSlots(settings.streams_per_user),
+        metrics=Metrics(),
+    )
+
+
+def _broker(settings: Settings) -> Broker:
+    url = settings.broker_url.get_secret_value()
+    if url == "memory://":
+        return MemoryBroker(
+            history_ms=int(settings.history_seconds * 1000),
+            history_events=settings.history_events,
+            clock=wall_clock_ms,
+        )
+    raise ConfigurationError("WELLNET_BROKER_URL: this version knows memory:// only")
+
+
+def _pace(seconds: float) -> Pace:
+    """Wait so that a step takes `seconds`, give or take a half: each waits once or twice."""
+
+    async def pace() -> None:
+        if seconds:
+            await asyncio.sleep(seconds * random.uniform(0.25, 0.75))  # noqa: S311 - for the eye only
+
+    return pace
+
+
+def _observe(app: Quart, metrics: Metrics) -> None:
+    @app.before_request
+    async def begin() -> None:
+        g.began_at = time.perf_counter()
+
+    @app.after_request
+    async def count(response: Response) -> Response:
+        metrics.requests.labels(request.method, response.status_code).inc()
+        metrics.request_seconds.observe(time.perf_counter() - g.get("began_at", time.perf_counter()))
+        return response
+
+
+async def drain(app: Quart) -> None:
+    """Stop in the order that loses nothing: no new work, let work end, tell the readers."""
+    parts = services(app)
+    parts.draining = True
+    await parts.progress.supervisor.drain(grace_seconds=parts.settings.grace_seconds)
+    parts.progress.hub.close(CloseReason.DRAIN)
+    with contextlib.suppress(TimeoutError):  # a reader that takes nothing cannot be told
+        async with asyncio.timeout(READERS_GRACE_SECONDS):
+            await parts.progress.hub.emptied.wait()

@@ -1,0 +1,1 @@
+"""Brokers: where history lives, each behind the one port of `progress.broker`."""

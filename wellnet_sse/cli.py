@@ -1,0 +1,137 @@
+"""`wellnet-sse`: serve, and show."""
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any
+
+import click
+import httpx
+
+from wellnet_sse import __version__, logs
+from wellnet_sse.app import create_app, drain, services
+from wellnet_sse.errors import ConfigurationError
+from wellnet_sse.provisioning.demo import demo_router_entries, seed
+from wellnet_sse.server import runner, sockets
+from wellnet_sse.settings import LogFormat, Settings, split_bind
+from wellnet_sse.simulator import RouterSimulator
+
+DEMO_USER = 7
+
+
+@click.group()
+@click.version_option(__version__, prog_name="wellnet-sse")
+def main() -> None:
+    """Live progress of long operations: SSE, a WebSocket shim and curl."""
+
+
+@main.command()
+@click.option("--bind", metavar="HOST:PORT", help="Where to listen; default WELLNET_BIND or 127.0.0.1:4440.")
+@click.option("--demo", is_flag=True, help="With demonstration data and a simulated router.")
+def serve(bind: str | None, demo: bool) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    _run(bind, demo=demo, show=False)
+
+
+@main.command()
+@click.option("--bind", metavar="HOST:PORT", help="Where to listen; default WELLNET_BIND or 127.0.0.1:4440.")
+def demo(bind: str | None) -> None:
+    """Serve with demonstration data, run one operation and show it, and keep serving."""
+    _run(bind, demo=True, show=True)
+
+
+def _run(bind: str | None, *, demo: bool, show: bool) -> None:
+    try:
+        settings = Settings.from_environment(os.environ, **({} if bind is None else {"bind": bind}))
+        logs.configure(
+            json_lines=settings.log_format is LogFormat.JSON,
+            level="WARNING" if show and settings.log_level == "INFO" else settings.log_level,
+        )
+        runner.run(_serve(settings, demo=demo, show=show))
+    except ConfigurationError as error:
+        raise click.ClickException(error.detail) from error
+
+
+async def _serve(settings: Settings, *, demo: bool, show: bool) -> None:
+    app = create_app(settings, pace_seconds=settings.demo_pace_seconds if demo else 0.0)
+    listener = sockets.listen(*split_bind(settings.bind or ""))
+    url = sockets.url_of(listener)
+    stop = runner.stop_requested()
+    async with contextlib.AsyncExitStack() as stack:
+        if demo:
+            router_url = await stack.enter_async_context(_simulated_router(settings))
+            database = services(app).database
+
+            async def fill() -> None:
+                await seed(database, router_url)
+
+            app.before_serving(fill)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        tasks.create_task(runner.serve(app, listener, stop=stop, drain=lambda: drain(app)))
+        if show:
+            showing = tasks.create_task(_show(url))
+            tasks.create_task(_cancel_when(stop, showing))
+
+
+@contextlib.asynccontextmanager
+async def _simulated_router(settings: Settings) -> AsyncIterator[str]:
+    """A router over real HTTP, for as long as the server may need it."""
+    simulator = RouterSimulator(
+        demo_router_entries(),
+        username=settings.router_username,
+        password=settings.router_password.get_secret_value(),
+    )
+    listener = sockets.listen(*split_bind(settings.demo_router_bind))
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(runner.serve(simulator.app, listener, stop=stop))
+        try:
+            yield sockets.url_of(listener)
+        finally:
+            stop.set()
+
+
+async def _cancel_when(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait([stopped, task], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    task.cancel()
+
+
+async def _show(url: str) -> None:
+    """Run one operation and print its progress, as anybody could with the line that is printed after it."""
+    click.echo(f"wellnet-sse {__version__} at {url}, with demonstration data\n")
+    click.echo("Removing connection 3, in one operation of three steps:\n")
+    headers = {
+        "X-User-ID": str(DEMO_USER),
+        "X-Operation-ID": f"demo-{secrets.token_hex(4)}",
+        "Accept": "text/event-stream",
+    }
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client,
+        client.stream(
+            "POST", "/api/conexiones/eliminar", json={"id_conexion": 3}, headers=headers
+        ) as response,
+    ):
+        async for line in response.aiter_lines():
+            if line.startswith("data: "):
+                _print_event(json.loads(line.removeprefix("data: ")))
+    click.echo(
+        "\nTry it yourself, in another terminal:\n\n"
+        f"  curl -N '{url}/sse/progress?userId={DEMO_USER}'\n\n"
+        f"  curl -N {url}/api/conexiones/eliminar -H 'X-User-ID: {DEMO_USER}' \\\n"
+        "    -H 'Content-Type: application/json' -H 'Accept: text/event-stream' "
+        "-d '{\"id_conexion\": 5}'\n\n"
+        "Serving until Ctrl-C."
+    )
+
+
+def _print_event(event: dict[str, Any]) -> None:
+    if "step" in event:
+        number = "" if event["progress"] is None else f"{event['progress']} %"
+        click.echo(f"  {number:>6}  {event['step']:<15} {event['status']:<12} {event['message']}")
+    elif "outcome" in event:
+        click.echo(f"\n  {event['outcome']}")

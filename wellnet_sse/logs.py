@@ -1,0 +1,58 @@
+"""Structured logs: one line an event, as JSON or for a console; nothing from outside can forge a line."""
+
+import logging
+import re
+import sys
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+_QUERY_SECRET = re.compile(r"((?:token|ticket|access_token)=)[^&\s\"]+", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(\w+://[^:/@\s]*:)[^@/\s]+@")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def redact(text: str) -> str:
+    """`text` without passwords in URLs and without tokens in queries."""
+    return _URL_PASSWORD.sub(r"\1***@", _QUERY_SECRET.sub(r"\1***", text))
+
+
+def configure(*, json_lines: bool, level: str) -> None:
+    """Send the logs of this package and of the libraries under it to standard error."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _clean,
+    ]
+    renderer: Processor
+    if json_lines:
+        renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for noisy in ("httpx", "httpcore", "hypercorn.access", "alembic", "aiosqlite"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _clean(_logger: WrappedLogger, _name: str, event_dict: EventDict) -> EventDict:
+    """Redact every text, and keep it on one line: the traceback, which is ours, keeps its lines in JSON."""
+    return {key: _clean_value(value, keep_lines=key == "exception") for key, value in event_dict.items()}
+
+
+def _clean_value(value: Any, *, keep_lines: bool) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = redact(value)
+    return text if keep_lines else _CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text)

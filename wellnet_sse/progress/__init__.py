@@ -1,0 +1,1 @@
+"""The heart: operations, their log, the hub and its readers. No I/O, no web framework."""

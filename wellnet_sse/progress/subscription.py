@@ -1,0 +1,274 @@
+"""One reader: what it must be told, in order, whether it comes out of history or live.
+
+Joining leaves no hole: the subscription is in the hub from its first moment and holds what is published;
+history is read up to the newest; what was held and is later follows. A held outbox that overflows is emptied
+and history read again, and so it goes after a hole in the live feed: one loop serves all of these.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from enum import Enum
+from typing import NamedTuple, Protocol, Self
+
+from wellnet_sse.errors import UnavailableError
+from wellnet_sse.progress.broker import Broker, Gap, Wanted
+from wellnet_sse.progress.events import Cursor, Ending, Record, UserId
+from wellnet_sse.progress.outbox import Outbox
+
+PIECE_BYTES = 16 * 1024
+"""How much a reader is handed at a time; the rest still counts as waiting in its outbox."""
+
+RECENT_MS = 24 * 3600 * 1000
+RECENT_OPERATIONS = 100
+"""After a gap without a usable cursor: the endings of the last 24 h, the newest 100 (protocol §3)."""
+
+RETRY_SECONDS = 1.0
+"""How long to wait before history is asked for again, while the broker is away."""
+
+
+class Live(NamedTuple):
+    """The reader is up to date; from here on it is live."""
+
+    cursor: Cursor
+
+
+class Final(NamedTuple):
+    """The ending after which an operation's own stream closes."""
+
+    record: Record
+
+
+Item = Record | Gap | Live | Final
+
+
+class CloseReason(Enum):
+    """Why the server closes a reader: what SSE says, and the close code of RFC 6455 §7.4."""
+
+    DRAIN = ("drain", 1012)
+    SLOW = ("slow", 1013)
+    EXPIRED = ("expired", 1008)
+
+    def __init__(self, reason: str, websocket_code: int) -> None:
+        self.reason = reason
+        self.websocket_code = websocket_code
+
+
+class Clocks(NamedTuple):
+    """Where time comes from: milliseconds since 1970, and seconds that only go forward."""
+
+    wall_ms: Callable[[], int]
+    monotonic: Callable[[], float]
+
+
+class Home(Protocol):
+    """Where readers live: the hub, as a reader sees it."""
+
+    def join(self, subscription: "Subscription") -> None:
+        """Offer it whatever is published from now on."""
+
+    def leave(self, subscription: "Subscription") -> None:
+        """Offer it nothing more."""
+
+    def is_level(self, user_id: UserId, cursor: Cursor) -> bool:
+        """Whether whatever is later than `cursor` was, or will be, offered to every reader of the user."""
+
+
+class Subscription:
+    """A reader of one user's events, or of one operation's; it is in the hub within its `with` block.
+
+    `cursor` is where the reader left off, as received; None or "" where it starts. `recent_ms` adds to the
+    state that a starting reader gets those operations that ended so recently.
+    """
+
+    __slots__ = (
+        "_beat", "_broker", "_clocks", "_cursor", "_floor", "_home", "_joining", "_overflowed",
+        "_position", "_recent_ms", "_tell_live", "_waiter", "abort", "closed_at", "handed_at", "handing",
+        "operation_id", "outbox", "reason", "user_id",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        user_id: UserId,
+        *,
+        operation_id: str | None,
+        cursor: str | None,
+        recent_ms: int | None,
+        broker: Broker,
+        home: Home,
+        outbox: Outbox,
+        clocks: Clocks,
+    ) -> None:
+        self.user_id = user_id
+        self.operation_id = operation_id
+        self.outbox = outbox
+        self.reason: CloseReason | None = None
+        """Why the server closed it, if it did."""
+        self.abort: Callable[[], object] | None = None
+        """What to call when the reader takes nothing even after it was closed."""
+        self.handing = False
+        """Whether the transport is at work on a batch."""
+        self.handed_at = clocks.monotonic()
+        """When the last batch was handed over, in monotonic seconds."""
+        self.closed_at: float | None = None
+        """When the server closed it, in monotonic seconds."""
+        self._broker = broker
+        self._home = home
+        self._clocks = clocks
+        self._cursor = cursor or None
+        self._recent_ms = recent_ms
+        self._position: Cursor | None = None
+        self._floor = 0
+        self._joining = True
+        self._tell_live = True
+        self._overflowed = False
+        self._beat = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        self._home.join(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._home.leave(self)
+        self.outbox.clear()
+
+    # What the hub does with it
+
+    def offer(self, record: Record) -> None:
+        """Take a live record in; never waits. A reader for whom there is no room is closed as slow."""
+        if self.reason is not None or record.cursor.seq <= self._floor:
+            return
+        if self.outbox.offer(record):
+            self._wake()
+        elif self._joining:
+            self.outbox.clear()
+            self._overflowed = True
+        else:
+            self.close(CloseReason.SLOW)
+
+    def lost(self, *, epoch_changed: bool) -> None:
+        """The live feed has a hole: read history again from the last record that was handed over."""
+        self.outbox.clear()
+        self._joining = True
+        if epoch_changed:
+            self._floor = 0
+        self._wake()
+
+    def close(self, reason: CloseReason) -> None:
+        """End the reader, as slow at once, else when it was told what waits for it."""
+        if self.reason is None:
+            self.reason, self.closed_at = reason, self._clocks.monotonic()
+            if reason is CloseReason.SLOW:
+                self.outbox.clear()
+            self._wake()
+
+    def beat(self) -> None:
+        """Let an idle reader know that all is well: it gets an empty batch."""
+        self._beat = True
+        self._wake()
+
+    # What the transport does with it
+
+    async def batches(self) -> AsyncGenerator[Sequence[Item], None]:
+        """What to tell the reader, in order; an empty batch says that nothing happened for a while.
+
+        Ends after a `Final`, and when the reader is closed: then `reason` says why.
+        """
+        while (batch := await self._next()) is not None:
+            self.handing, self.handed_at = True, self._clocks.monotonic()
+            yield batch
+            self.handing = False
+            if batch and isinstance(batch[-1], Final):
+                return
+
+    async def _next(self) -> Sequence[Item] | None:
+        while True:
+            if self._joining:
+                if self.reason is not None:
+                    return None  # what is held must not be told before the history that comes first
+                if batch := await self._catch_up():
+                    return batch
+            elif records := self.outbox.take(PIECE_BYTES):
+                self._position = records[-1].cursor
+                self._floor = self._position.seq
+                return self._items(records, more=len(self.outbox) > 0)
+            elif self.reason is not None:
+                return None
+            elif self._beat:
+                self._beat = False
+                return ()
+            else:
+                await self._something(None)
+
+    async def _catch_up(self) -> Sequence[Item]:
+        """One step from where the reader is towards the newest; perhaps nothing to tell."""
+        try:
+            position = self._position or Cursor.parse(self._cursor or "")
+            if position is None:
+                return await self._begin()
+            page = await self._broker.since(self.user_id, position, operation_id=self.operation_id)
+            if isinstance(page, Gap):
+                return await self._state_after(page, position)
+        except UnavailableError:
+            await self._something(RETRY_SECONDS)
+            self._beat = False
+            return ()
+        self._stand_at(page.upto)
+        # From here to the end nothing is awaited: what is held follows this page without a hole.
+        level = page.level and not self._overflowed and self._home.is_level(self.user_id, page.upto)
+        self._joining, self._overflowed = not level, False
+        items = self._items(page.records, more=not level or len(self.outbox) > 0)
+        if level and self._tell_live and not (items and isinstance(items[-1], Final)):
+            self._tell_live = False
+            items.append(Live(page.upto))
+        return items
+
+    async def _begin(self) -> Sequence[Item]:
+        """What a reader without a cursor is told first, or with one that spells none."""
+        if self._cursor is not None:
+            return await self._state_after(Gap(self._cursor, *await self._broker.bounds(self.user_id)), None)
+        since_ms = None if self._recent_ms is None else self._clocks.wall_ms() - self._recent_ms
+        return await self._state(Wanted(self.operation_id, ended_since_ms=since_ms))
+
+    async def _state_after(self, gap: Gap, cursor: Cursor | None) -> Sequence[Item]:
+        self._tell_live = True
+        latest = gap.latest
+        if cursor and latest and cursor.epoch == latest.epoch and cursor.seq <= latest.seq:
+            wanted = Wanted(self.operation_id, ended_after_seq=cursor.seq)
+        else:
+            since_ms = self._clocks.wall_ms() - RECENT_MS
+            wanted = Wanted(self.operation_id, ended_since_ms=since_ms, newest=RECENT_OPERATIONS)
+        return [gap, *await self._state(wanted)]
+
+    async def _state(self, wanted: Wanted) -> list[Item]:
+        state = await self._broker.state(self.user_id, wanted)
+        self._floor = 0
+        self._stand_at(state.cursor)
+        return self._items(state.records, more=not state.ended)
+
+    def _stand_at(self, cursor: Cursor) -> None:
+        self._position = cursor
+        self._floor = cursor.seq
+        self.outbox.drop_through(cursor.seq)
+
+    def _items(self, records: Sequence[Record], *, more: bool) -> list[Item]:
+        """The records, the last as `Final` where it is the operation's ending and no more follows."""
+        items: list[Item] = list(records)
+        if self.operation_id is not None and records and not more and isinstance(records[-1].event, Ending):
+            items[-1] = Final(records[-1])
+        return items
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _something(self, timeout_seconds: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        waiter = self._waiter = loop.create_future()
+        timer = None if timeout_seconds is None else loop.call_later(timeout_seconds, self._wake)
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()

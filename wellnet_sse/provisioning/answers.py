@@ -1,0 +1,152 @@
+"""Stored answers, so that the same (user, operation, step) never runs twice at once (protocol §6)."""
+
+import time
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from sqlalchemy import ColumnElement, and_, delete, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import UpdateBase
+
+from wellnet_sse.errors import BodyMismatchError
+from wellnet_sse.provisioning.database import Database
+from wellnet_sse.provisioning.tables import Answer
+
+
+class AnswerKey(NamedTuple):
+    """Whose answer it is, and to what."""
+
+    user_id: int
+    operation_id: str
+    step: str
+
+
+class Fresh(NamedTuple):
+    """The caller is to do the work, as this attempt (1, 2, …), and then to call `finish`."""
+
+    attempt: int
+
+
+class Running(NamedTuple):
+    """Somebody who is alive is at it."""
+
+    holder: str
+
+
+class Completed(NamedTuple):
+    """It was done; this was answered."""
+
+    http_status: int | None
+    message: str | None
+
+
+Claim = Fresh | Running | Completed
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Answers:
+    """Claims and answers, the same to every process on the database.
+
+    A holder names whoever does the work, and `is_alive` tells whether it still does; the claim of one
+    that does not counts as failed.
+    """
+
+    def __init__(
+        self, database: Database, *, is_alive: Callable[[str], bool], now_ms: Callable[[], int] = _now_ms
+    ) -> None:
+        self._database = database
+        self._is_alive = is_alive
+        self._now_ms = now_ms
+
+    async def claim(self, key: AnswerKey, *, body_hash: str, holder: str) -> Claim:
+        """Say what is to be done about a request.
+
+        `Fresh` is durable when it is returned, and only one caller is given it. Raises `BodyMismatchError`
+        when the step is running or completed with another body.
+        """
+        # Every turn of the loop means that somebody else has just moved the row on.
+        while True:
+            row = await self._find(key)
+            if row is None:
+                if await self._insert(key, body_hash=body_hash, holder=holder):
+                    return Fresh(1)
+                continue
+            alive = row.status == "running" and self._is_alive(row.holder)
+            if alive or row.status == "completed":
+                if row.body_hash != body_hash:
+                    raise BodyMismatchError("Este paso ya se pidió con otros datos en la misma operación")
+                return Running(row.holder) if alive else Completed(row.http_status, row.message)
+            if await self._take_over(key, row, body_hash=body_hash, holder=holder):
+                return Fresh(row.attempt + 1)
+
+    async def finish(
+        self,
+        key: AnswerKey,
+        attempt: int,
+        *,
+        status: Literal["completed", "failed"],
+        http_status: int,
+        message: str,
+    ) -> bool:
+        """Store what was answered; durable when it returns.
+
+        False when the claim is no longer this attempt's, because its holder was taken for dead.
+        """
+        statement = (
+            update(Answer)
+            .where(_is(key), Answer.attempt == attempt, Answer.status == "running")
+            .values(status=status, http_status=http_status, message=message, finished_at=self._now_ms())
+        )
+        return await self._rows(statement) == 1
+
+    async def release_expired(self, older_than_ms: int) -> int:
+        """Delete what had finished before this moment (milliseconds since 1970); gives how many rows."""
+        return await self._rows(delete(Answer).where(Answer.finished_at < older_than_ms))
+
+    async def _find(self, key: AnswerKey) -> Answer | None:
+        async with self._database.session() as session:
+            return await session.get(Answer, tuple(key))
+
+    async def _insert(self, key: AnswerKey, *, body_hash: str, holder: str) -> bool:
+        values = {
+            **key._asdict(),
+            "body_hash": body_hash,
+            "holder": holder,
+            "status": "running",
+            "attempt": 1,
+            "started_at": self._now_ms(),
+        }
+        insert = sqlite.insert if self._database.dialect == "sqlite" else postgresql.insert
+        return await self._rows(insert(Answer).values(values).on_conflict_do_nothing()) == 1
+
+    async def _take_over(self, key: AnswerKey, row: Answer, *, body_hash: str, holder: str) -> bool:
+        """Begin the next attempt, unless somebody else has moved the row on since it was read."""
+        statement = (
+            update(Answer)
+            .where(_is(key), Answer.attempt == row.attempt, Answer.status == row.status)
+            .values(
+                body_hash=body_hash,
+                holder=holder,
+                status="running",
+                attempt=row.attempt + 1,
+                http_status=None,
+                message=None,
+                started_at=self._now_ms(),
+                finished_at=None,
+            )
+        )
+        return await self._rows(statement) == 1
+
+    async def _rows(self, statement: UpdateBase) -> int:
+        async with self._database.session() as session:
+            connection = await session.connection()
+            return (await connection.execute(statement)).rowcount
+
+
+def _is(key: AnswerKey) -> ColumnElement[bool]:
+    return and_(
+        Answer.user_id == key.user_id, Answer.operation_id == key.operation_id, Answer.step == key.step
+    )

@@ -1,0 +1,164 @@
+"""The business database: SQLite by default, PostgreSQL by URL."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import URL, Connection, event, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+
+from wellnet_sse.errors import ConfigurationError, UnavailableError
+
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+}
+_MIGRATION_LOCK = 0x57454C4C  # "WELL": any number will do, so long as all our processes use the same
+_AWAY = "La base de datos no está disponible"
+
+
+class Database:
+    """Opens sessions on the database at `url`.
+
+    `sqlite:///path` and `postgresql://user:password@host/name` are enough: the asynchronous driver is
+    chosen here.
+    `sqlite_synchronous` is SQLite's own pragma: `NORMAL` survives `kill -9`, `FULL` power loss too.
+    An in-memory SQLite database has one connection, which its sessions take in turn; it is for tests.
+
+    Raises `ConfigurationError`, without the password, where the URL cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        sqlite_synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
+        connect_timeout_seconds: float = 5.0,
+    ) -> None:
+        parsed = _parse(url)
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._engine = _open(parsed, connect_timeout_seconds=connect_timeout_seconds)
+        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+        if parsed.get_backend_name() == "sqlite":
+            pragmas = (
+                "PRAGMA busy_timeout=5000",  # first: the others may have to wait for another process
+                "PRAGMA journal_mode=WAL",
+                f"PRAGMA synchronous={sqlite_synchronous}",
+                "PRAGMA foreign_keys=ON",
+            )
+
+            @event.listens_for(self._engine.sync_engine, "connect")
+            def set_pragmas(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+                cursor = connection.cursor()
+                for pragma in pragmas:
+                    cursor.execute(pragma)
+                cursor.close()
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._engine.dialect.name
+
+    async def migrate(self) -> None:
+        """Bring the schema to the newest version.
+
+        Two processes may start at once: the second waits, and finds nothing to do. Within one process it is
+        called once at a time, because Alembic's context is a global. Raises `ConfigurationError` when the
+        schema is newer than this program, `UnavailableError` when the database is away.
+        """
+        async with self.session() as session:
+            connection = await session.connection()
+            await connection.run_sync(_upgrade)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """Open a transaction, committed when the block ends and rolled back when it raises.
+
+        Keep it short: no router, broker or client is waited for inside. Raises `UnavailableError` when no
+        connection can be had.
+        """
+        async with self._sessions.begin() as session:
+            try:
+                await session.connection()
+            except (SQLAlchemyError, OSError) as error:
+                raise UnavailableError(_AWAY, retry_after_seconds=5) from error
+            yield session
+
+    async def ping(self) -> None:
+        """Return when the database answers; raises `UnavailableError` when it does not in time."""
+        try:
+            async with asyncio.timeout(self._connect_timeout_seconds), self.session() as session:
+                await session.execute(text("SELECT 1"))
+        except (SQLAlchemyError, OSError) as error:  # TimeoutError is an OSError
+            raise UnavailableError(_AWAY, retry_after_seconds=5) from error
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # `from None`: SQLAlchemy's own error may quote the URL, and with it the password.
+        raise ConfigurationError("La URL de la base de datos no se entiende") from None
+    driver = _DRIVERS.get(parsed.drivername)
+    if driver is None:
+        raise ConfigurationError("La URL de la base de datos debe empezar por sqlite:// o postgresql://")
+    parsed = parsed.set(drivername=driver)
+    if driver == "sqlite+aiosqlite" and not _in_memory(parsed):
+        folder = Path(str(parsed.database)).parent
+        if not folder.is_dir():
+            raise ConfigurationError(f"No existe la carpeta de la base de datos: {folder}")
+    # What libpq calls `sslmode`, asyncpg calls `ssl`, with the same words.
+    ssl_mode = parsed.query.get("sslmode")
+    if ssl_mode is not None:
+        parsed = parsed.difference_update_query(["sslmode"]).update_query_dict({"ssl": ssl_mode})
+    return parsed
+
+
+def _in_memory(url: URL) -> bool:
+    return url.database in {None, "", ":memory:"}
+
+
+def _open(url: URL, *, connect_timeout_seconds: float) -> AsyncEngine:
+    options: dict[str, Any] = {}
+    if url.get_backend_name() == "postgresql":
+        options["connect_args"] = {"timeout": connect_timeout_seconds, "command_timeout": 30.0}
+        options["pool_pre_ping"] = True  # a restart of PostgreSQL must not fail the next request
+    elif _in_memory(url):
+        # One connection is the database. SQLAlchemy's default, StaticPool, would hand it to several sessions
+        # at once, and the end of one would commit or roll back the others.
+        options.update(poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0)
+    try:
+        return create_async_engine(url, **options)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError("Para usar PostgreSQL hay que instalar wellnet-sse[postgres]") from error
+
+
+def _upgrade(connection: Connection) -> None:
+    """Run what is missing, alone: both locks are let go at the end of the transaction."""
+    if connection.dialect.name == "sqlite":
+        # Python's sqlite3 opens no transaction before DDL, so that half a migration could remain.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+    config = Config()
+    config.set_main_option("script_location", "wellnet_sse.provisioning:migrations")
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise ConfigurationError("La base de datos es de una versión más nueva que este programa") from error

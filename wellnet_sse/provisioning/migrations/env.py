@@ -1,0 +1,9 @@
+"""What Alembic runs; `Database.migrate` hands it an open connection, in a transaction that holds a lock."""
+
+from alembic import context
+
+from wellnet_sse.provisioning.tables import Base
+
+# No fileConfig() here, as Alembic's template has it: logging belongs to the application.
+context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
+context.run_migrations()

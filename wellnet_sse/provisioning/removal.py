@@ -1,0 +1,174 @@
+"""The three steps of taking a customer's connection away.
+
+Their names, messages and progress numbers are the source document's. What is already absent counts as done.
+"""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Protocol
+
+from sqlalchemy import Delete, delete, select
+
+from wellnet_sse.errors import NotFoundError, UnprocessableError
+from wellnet_sse.provisioning.database import Database
+from wellnet_sse.provisioning.router import OnWrite, RouterClient
+from wellnet_sse.provisioning.tables import Assignment, Configuration, Connection, Router, TemporaryFile
+
+REMOVE_SERVICE = "remove-service"
+REMOVE_ROUTER = "remove-router"
+REMOVE_CONFIG = "remove-config"
+STEPS = (REMOVE_SERVICE, REMOVE_ROUTER, REMOVE_CONFIG)
+ALL_REMOVED = "Conexión eliminada por completo"
+
+Pace = Callable[[], Awaitable[None]]
+
+
+class StepReporter(Protocol):
+    """Tells whoever watches how far a step is; the progress API's `Step` is one."""
+
+    async def update(self, progress: int, message: str) -> None:
+        """Publish the step as `in_progress`: a percentage, and a sentence in Spanish."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepWork:
+    """One step, ready to run: its name, what it says when done, what HTTP answers, and its validated body."""
+
+    step: str
+    done_message: str
+    answer_message: str
+    body: Mapping[str, int | str]
+    perform: Callable[[StepReporter], Awaitable[None]]
+
+    @property
+    def body_hash(self) -> str:
+        """Give the same text for the same body, whatever the order of its keys (SHA-256, hexadecimal)."""
+        return hashlib.sha256(json.dumps(dict(self.body), sort_keys=True).encode()).hexdigest()
+
+    async def run(self, reporter: StepReporter) -> None:
+        """Do the work; it may be run again after any failure.
+
+        Raises `NotFoundError`, `RouterRefusedError`, `RouterUnreachableError`, `UnavailableError`.
+        """
+        await self.perform(reporter)
+
+
+async def _no_pace() -> None:
+    return
+
+
+class Removals:
+    """Makes the steps' work. `pace` is awaited where the source document has its `setTimeout`s."""
+
+    def __init__(self, database: Database, routers: RouterClient, *, pace: Pace = _no_pace) -> None:
+        self._database = database
+        self._routers = routers
+        self._pace = pace
+
+    def service(self, id_conexion: int) -> StepWork:
+        """Take the connection's service assignments away."""
+
+        async def perform(reporter: StepReporter) -> None:
+            await reporter.update(10, "Iniciando eliminación de asignación...")
+            await self._pace()
+            await reporter.update(30, "Validando conexión...")
+            await self._existing(id_conexion)
+            await reporter.update(80, "Actualizando base de datos...")
+            await self._pace()
+            await self._delete(delete(Assignment).where(Assignment.connection_id == id_conexion))
+
+        return StepWork(
+            step=REMOVE_SERVICE,
+            done_message="Asignación eliminada exitosamente",
+            answer_message="Asignación eliminada",
+            body={"id_conexion": id_conexion},
+            perform=perform,
+        )
+
+    def router(self, direccion_ip: str, *, on_write: OnWrite | None = None) -> StepWork:
+        """Take the address out of its router.
+
+        `on_write` hears what is known of the write. Raises `UnprocessableError` when `direccion_ip` is no
+        address.
+        """
+        try:
+            address = str(ip_address(direccion_ip))
+        except ValueError as error:
+            raise UnprocessableError("direccion_ip debe ser una dirección IP") from error
+
+        async def perform(reporter: StepReporter) -> None:
+            await reporter.update(20, "Conectando con el router...")
+            await self._pace()
+            router = self._routers.router(await self._router_url(address))
+            await router.connect()
+            await reporter.update(60, "Eliminando configuración IP...")
+            await router.remove_address(address, on_write=on_write)
+
+        return StepWork(
+            step=REMOVE_ROUTER,
+            done_message="Conexión eliminada del router",
+            answer_message="Conexión eliminada",
+            body={"direccion_ip": address},
+            perform=perform,
+        )
+
+    def config(self, id_conexion: int, id_usuario: int) -> StepWork:
+        """Delete the configuration of the connection, whose customer `id_usuario` must be, and its files."""
+
+        async def perform(reporter: StepReporter) -> None:
+            await reporter.update(25, "Eliminando configuración del sistema...")
+            await self._pace()
+            connection = await self._existing(id_conexion)
+            if connection.customer_id != id_usuario:
+                raise NotFoundError(f"La conexión {id_conexion} no es del usuario {id_usuario}")
+            await self._delete(delete(Configuration).where(Configuration.connection_id == id_conexion))
+            await reporter.update(70, "Limpiando archivos temporales...")
+            await self._delete(delete(TemporaryFile).where(TemporaryFile.connection_id == id_conexion))
+
+        return StepWork(
+            step=REMOVE_CONFIG,
+            done_message="Configuración eliminada del sistema",
+            answer_message="Configuración eliminada",
+            body={"id_conexion": id_conexion, "id_usuario": id_usuario},
+            perform=perform,
+        )
+
+    async def plan(self, id_conexion: int, *, on_write: OnWrite | None = None) -> tuple[StepWork, ...]:
+        """Give all three steps, in order.
+
+        Of a connection that does not exist there is only the first, which then fails as it does by itself.
+        """
+        first = self.service(id_conexion)
+        connection = await self._find(id_conexion)
+        if connection is None:
+            return (first,)
+        return (
+            first,
+            self.router(connection.address, on_write=on_write),
+            self.config(id_conexion, connection.customer_id),
+        )
+
+    async def _find(self, id_conexion: int) -> Connection | None:
+        async with self._database.session() as session:
+            return await session.get(Connection, id_conexion)
+
+    async def _existing(self, id_conexion: int) -> Connection:
+        connection = await self._find(id_conexion)
+        if connection is None:
+            raise NotFoundError(f"No existe la conexión {id_conexion}")
+        return connection
+
+    async def _router_url(self, address: str) -> str:
+        statement = select(Router.url).join(Connection).where(Connection.address == address)
+        async with self._database.session() as session:
+            url = await session.scalar(statement)
+        if url is None:
+            raise NotFoundError(f"Ninguna conexión tiene la dirección {address}")
+        return url
+
+    async def _delete(self, statement: Delete) -> None:
+        async with self._database.session() as session:
+            await session.execute(statement)

@@ -1,0 +1,251 @@
+"""Business requests as supervised work: each step runs once, and repeats join it or are answered again."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import structlog
+
+from wellnet_sse.errors import OperationCancelledError, WellnetError
+from wellnet_sse.progress.events import UserId
+from wellnet_sse.progress.hub import wall_clock_ms
+from wellnet_sse.progress.tracker import Progress
+from wellnet_sse.progress.work import RunningOperation, sentence
+from wellnet_sse.provisioning.answers import AnswerKey, Answers, Fresh, Running
+from wellnet_sse.provisioning.database import Database
+from wellnet_sse.provisioning.removal import ALL_REMOVED, STEPS, Removals, StepWork
+
+log = logging.getLogger(__name__)
+
+ELIMINAR = "eliminar"
+"""The name under which the answer to the whole removal is kept."""
+
+
+SWEEP_SECONDS = 60.0
+
+
+class Answer(NamedTuple):
+    """What a business request is told."""
+
+    http_status: int
+    message: str
+
+    @property
+    def success(self) -> bool:
+        """Whether the work was done."""
+        return self.http_status < 400
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request's work, whoever began it. Await `answer` shielded: it belongs to all who joined."""
+
+    answer: asyncio.Future[Answer]
+    fresh: bool
+    """Whether this request began it."""
+    replayed: bool = False
+    """Whether it was over before this request came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be done as one: a single step, or all of them in order."""
+
+    step: str
+    body_hash: str
+    works: Callable[[], Awaitable[Sequence[StepWork]]]
+    message: str
+    declared: tuple[str, ...] = ()
+
+
+class JoinedStepError(WellnetError):
+    """A step that somebody else was at has failed; this is what they were told."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.message)
+        self.answer = answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """The right to do a step's work, and the duty to settle it."""
+
+    key: AnswerKey
+    attempt: int
+    holder: str
+    answer: asyncio.Future[Answer]
+
+
+class RemovalService:
+    """Runs removals for users, told through `progress` where they belong to an operation.
+
+    The work is the server's: a client that goes away changes nothing (protocol §6). Answers are kept for
+    `answers_seconds`.
+    """
+
+    def __init__(
+        self, database: Database, removals: Removals, progress: Progress, *, answers_seconds: float
+    ) -> None:
+        self._removals = removals
+        self._progress = progress
+        self._answers_ms = int(answers_seconds * 1000)
+        self._running: dict[str, asyncio.Future[Answer]] = {}  # by holder: who is in it is alive
+        self._answers = Answers(database, is_alive=self._running.__contains__)
+        progress.keep("answers", SWEEP_SECONDS, self.forget_old_answers)
+
+    async def forget_old_answers(self) -> None:
+        """Let go of answers that are older than they are kept."""
+        await self._answers.release_expired(wall_clock_ms() - self._answers_ms)
+
+    def single(self, work: StepWork) -> Request:
+        """A request for one step."""
+
+        async def works() -> Sequence[StepWork]:
+            return (work,)
+
+        return Request(work.step, work.body_hash, works, work.answer_message)
+
+    def whole(self, id_conexion: int) -> Request:
+        """A request for all steps of a connection's removal, in order."""
+        body_hash = self._removals.service(id_conexion).body_hash
+        return Request(ELIMINAR, body_hash, lambda: self._removals.plan(id_conexion), ALL_REMOVED, STEPS)
+
+    async def run_untold(self, request: Request) -> Answer:
+        """Do the work for nobody's operation: no events, and no memory of the answer."""
+
+        async def work() -> Answer:
+            try:
+                for step_work in await request.works():
+                    await step_work.run(_Silent())
+            except Exception as error:
+                return _failure(error)
+            return Answer(200, request.message)
+
+        task = self._progress.supervisor.spawn(work(), name=f"untold {request.step}")
+        return await asyncio.shield(task)
+
+    async def begin(self, request: Request, *, user_id: UserId, operation_id: str, ends: bool | None) -> Job:
+        """Begin the work, join it where it runs, or find its answer where it is done.
+
+        `ends`: whether the operation ends with the work; None: if it has no declared step. Raises
+        OperationCancelledError, and BodyMismatchError.
+        """
+        found = await self._progress.broker.operation(user_id, operation_id)
+        if found is not None and found[0].cancelling:
+            raise OperationCancelledError("La operación fue cancelada; use un identificador nuevo")
+        begun: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
+        key = AnswerKey(user_id, operation_id, request.step)
+        self._progress.supervisor.spawn(
+            self._perform(request, key, ends, begun), name=f"{request.step} {operation_id}"
+        )
+        return await asyncio.shield(begun)
+
+    async def _perform(
+        self, request: Request, key: AnswerKey, ends: bool | None, begun: asyncio.Future[Job]
+    ) -> None:
+        """Claim, tell `begun` what is, and do the work: all in one task, which no client can cut in two."""
+        structlog.contextvars.bind_contextvars(user_id=key.user_id, operation_id=key.operation_id)
+        try:
+            claim = await self._claim(key, request.body_hash)
+            if isinstance(claim, Job):
+                begun.set_result(claim)
+                return
+            job = Job(claim.answer, fresh=True)
+            await self._settle(claim, lambda: self._told(request, key, ends, lambda: begun.set_result(job)))
+        except BaseException as error:
+            if not begun.done():
+                begun.set_exception(error)
+            elif not isinstance(error, Exception):
+                raise
+            # Otherwise it has been settled: whoever asked reads it in the answer.
+
+    async def _told(
+        self, request: Request, key: AnswerKey, ends: bool | None, begin: Callable[[], None]
+    ) -> Answer:
+        async with self._progress.operation(
+            key.operation_id, user_id=UserId(key.user_id), steps=request.declared, ends=ends
+        ) as operation:
+            begin()
+            for work in await request.works():
+                if work.step == request.step:
+                    await _run_step(operation, work)
+                else:
+                    await self._part(operation, key._replace(step=work.step), work)
+        return Answer(200, request.message)
+
+    async def _part(self, operation: RunningOperation, key: AnswerKey, work: StepWork) -> None:
+        """Do one step of several, unless it is done, or somebody is at it."""
+        claim = await self._claim(key, work.body_hash)
+        if isinstance(claim, _Claim):
+            await self._settle(claim, lambda: _run_step(operation, work))
+        elif not (answer := await asyncio.shield(claim.answer)).success:
+            raise JoinedStepError(answer)
+
+    async def _claim(self, key: AnswerKey, body_hash: str) -> _Claim | Job:
+        holder = secrets.token_hex(8)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._running[holder] = answer  # before the claim: whoever finds it must find its holder alive
+        claim = None
+        try:
+            claim = await self._answers.claim(key, body_hash=body_hash, holder=holder)
+        finally:
+            if not isinstance(claim, Fresh):
+                del self._running[holder]
+        if isinstance(claim, Fresh):
+            return _Claim(key, claim.attempt, holder, answer)
+        if isinstance(claim, Running):
+            return Job(self._running[claim.holder], fresh=False)
+        answer.set_result(Answer(claim.http_status or 200, claim.message or ""))
+        return Job(answer, fresh=False, replayed=True)
+
+    async def _settle(self, claim: _Claim, work: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Do the claimed work and keep its answer, whatever becomes of it; raises what the work raises."""
+        answer = Answer(503, "El servidor se detuvo antes de terminar")
+        try:
+            answer = await work()
+        except Exception as error:
+            answer = _failure(error)
+            raise
+        finally:
+            keep = self._keep(claim, answer)
+            await asyncio.shield(self._progress.supervisor.spawn(keep, name=f"answer {claim.key.step}"))
+        return answer
+
+    async def _keep(self, claim: _Claim, answer: Answer) -> None:
+        try:
+            await self._answers.finish(
+                claim.key,
+                claim.attempt,
+                status="completed" if answer.success else "failed",
+                http_status=answer.http_status,
+                message=answer.message,
+            )
+        finally:
+            # Kept or not, who waits is answered; a claim that nobody holds counts as failed.
+            del self._running[claim.holder]
+            claim.answer.set_result(answer)
+
+
+class _Silent:
+    """Reports to nobody."""
+
+    async def update(self, progress: int, message: str) -> None:
+        """See `StepReporter.update`."""
+
+
+async def _run_step(operation: RunningOperation, work: StepWork) -> Answer:
+    async with operation.step(work.step, done=work.done_message) as step:
+        await work.run(step)
+    return Answer(200, work.answer_message)
+
+
+def _failure(error: Exception) -> Answer:
+    if isinstance(error, JoinedStepError):
+        return error.answer
+    if not isinstance(error, WellnetError):
+        log.error("work_failed", exc_info=error)
+    status = error.status if isinstance(error, WellnetError) else 500
+    return Answer(status, sentence(error))

@@ -1,0 +1,50 @@
+"""The listening socket, made here because Hypercorn's own lacks what long-lived streams need."""
+
+import contextlib
+import socket
+
+from wellnet_sse.errors import ConfigurationError
+
+BACKLOG = 4096
+"""Hypercorn's 100 turns 500 simultaneous connects into 4 s."""
+
+USER_TIMEOUT_MS = 40_000
+"""A peer that vanished, or stopped reading, is gone after this (RFC 5482), not after a quarter of an hour."""
+
+SEND_BUFFER_BYTES = 128 * 1024
+"""Unset, the kernel takes up to 4 MB for a reader that stopped before a write has to wait."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening TCP socket at `host` and `port`; accepted connections inherit its options.
+
+    Raises ConfigurationError where the address cannot be had.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigurationError(f"WELLNET_BIND: {host} cannot be resolved") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        with contextlib.suppress(AttributeError):  # Linux has it, others may not
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(f"WELLNET_BIND: cannot listen on {host}:{port}: {error.strerror}") from error
+    listener.setblocking(False)
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """The URL under which the listener is reached from this machine."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,1 @@
+"""Transports: a `Subscription` becomes bytes."""

@@ -1,0 +1,140 @@
+"""A subscription as a WebSocket, in the documented dialect and in v2; and what clients say on it."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from quart import Websocket
+
+from wellnet_sse.errors import BadRequestError, WellnetError
+from wellnet_sse.progress.subscription import Item, Subscription
+from wellnet_sse.transports import wire
+
+log = logging.getLogger(__name__)
+
+MAX_MESSAGE_BYTES = 64 * 1024
+
+Command = Callable[[dict[str, Any]], Awaitable[None]]
+"""Does what a client's message asks for; raises WellnetError where it is not valid."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRate:
+    """How fast a client may talk: a bucket of `burst` messages, refilled with `per_second`."""
+
+    per_second: float = 50.0
+    burst: int = 200
+
+
+class _Closed(Exception):  # noqa: N818 - not an error: it carries the close code out of a loop
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.reason = reason
+
+
+class ProgressSocket:
+    """One accepted socket: sends what its subscription yields, and runs the client's commands.
+
+    `subprotocol` tells the dialect: None is the documented one. `on_malformed` counts messages that are not
+    understood, which the documented dialect ignores and v2 answers.
+    """
+
+    def __init__(
+        self,
+        websocket: Websocket,
+        subscription: Subscription,
+        command: Command,
+        *,
+        subprotocol: str | None,
+        rate: MessageRate,
+        on_malformed: Callable[[], None],
+    ) -> None:
+        self._websocket = websocket
+        self._subscription = subscription
+        self._command = command
+        self._is_v2 = subprotocol == wire.V2_SUBPROTOCOL
+        self._rate = rate
+        self._on_malformed = on_malformed
+
+    async def serve(self) -> None:
+        """Serve it to its end, and close it with the code that says why (RFC 6455 §7.4)."""
+        code, reason = 1011, "internal error"
+        try:
+            with self._subscription:
+                task = asyncio.current_task()
+                self._subscription.abort = None if task is None else task.cancel
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._send_all(), name="socket send")
+                    tasks.create_task(self._receive_all(), name="socket receive")
+        except* _Closed as group:
+            first = _first_closed(group)
+            code, reason = first.code, first.reason
+        except* Exception:
+            log.exception("socket_failed", extra={"user_id": self._subscription.user_id})
+        # Quart would close with 1000 after an error: the code is ours to send.
+        await self._websocket.close(code, reason)
+
+    async def _send_all(self) -> None:
+        async with aclosing(self._subscription.batches()) as batches:
+            async for batch in batches:
+                for message in self._encode(batch):
+                    await self._websocket.send(message)
+        reason = self._subscription.reason
+        if reason is None:
+            return
+        if self._is_v2:
+            await self._websocket.send(wire.v2_close(reason))
+        raise _Closed(reason.websocket_code, reason.reason)
+
+    def _encode(self, batch: Sequence[Item]) -> list[str]:
+        return wire.v2(batch) if self._is_v2 else wire.documented(batch)
+
+    async def _receive_all(self) -> None:
+        # Always receiving: Quart's queue has no bound, so the bound is the rate.
+        clock = asyncio.get_running_loop().time
+        tokens, refilled_at = float(self._rate.burst), clock()
+        while True:
+            message = await self._websocket.receive()
+            now = clock()
+            tokens = min(self._rate.burst, tokens + (now - refilled_at) * self._rate.per_second) - 1
+            refilled_at = now
+            if tokens < 0:
+                raise _Closed(1008, "too many messages")
+            if not isinstance(message, str):
+                raise _Closed(1003, "text only")
+            if len(message.encode(errors="surrogatepass")) > MAX_MESSAGE_BYTES:
+                raise _Closed(1009, "message too big")
+            await self._obey(message)
+
+    async def _obey(self, text: str) -> None:
+        try:
+            await self._command(_parse(text))
+        except WellnetError as error:
+            log.info("message_refused", extra={"user_id": self._subscription.user_id, "code": error.code})
+            self._on_malformed()
+            if self._is_v2:
+                await self._websocket.send(wire.v2_error(error))
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadRequestError("El mensaje no es JSON válido") from error
+    if not isinstance(message, dict):
+        raise BadRequestError("El mensaje debe ser un objeto JSON")
+    return message
+
+
+def _first_closed(group: BaseExceptionGroup[Exception]) -> _Closed:
+    for error in group.exceptions:
+        if isinstance(error, _Closed):
+            return error
+        if isinstance(error, BaseExceptionGroup):
+            return _first_closed(error)
+    raise group

@@ -1,0 +1,101 @@
+"""Pure encoders: what a subscription yields, as Server-Sent Events and as WebSocket messages.
+
+The bytes of a record are made once and kept with it, so that all its readers share them.
+"""
+
+import json
+from collections.abc import Sequence
+
+from wellnet_sse.errors import WellnetError
+from wellnet_sse.progress.broker import Gap
+from wellnet_sse.progress.events import Event, Record
+from wellnet_sse.progress.subscription import CloseReason, Final, Item, Live
+
+SSE_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache, no-transform",
+    # nginx holds back everything, headers included, without this
+    "X-Accel-Buffering": "no",
+}
+SSE_COMMENT = b":\n\n"
+
+V2_SUBPROTOCOL = "wellnet.progress.v2"
+
+
+def sse_retry(milliseconds: int) -> bytes:
+    """How long EventSource is to wait before it reconnects (HTML §9.2.6)."""
+    return b"retry: %d\n\n" % milliseconds
+
+
+def sse_close(reason: CloseReason) -> bytes:
+    """The server closes the stream; no `id:`, so the client's cursor stays where it is."""
+    return b'event: end\ndata: {"reason":"%s"}\n\n' % reason.reason.encode()
+
+
+def sse(items: Sequence[Item]) -> bytes:
+    """The blocks of `items`; a comment where there are none."""
+    return b"".join(map(_sse_item, items)) or SSE_COMMENT
+
+
+def _sse_item(item: Item) -> bytes:
+    if isinstance(item, Record):
+        block = item.encodings.get("sse")
+        if block is None:
+            name = b"" if isinstance(item.event, Event) else b"event: operation\n"
+            block = item.encodings["sse"] = b"%bid: %b\ndata: %b\n\n" % (name, _id(item), item.json)
+        return block
+    if isinstance(item, Live):
+        return b"event: live\nid: %b\ndata: {}\n\n" % str(item.cursor).encode()
+    if isinstance(item, Final):
+        return b"event: end\nid: %b\ndata: %b\n\n" % (_id(item.record), item.record.json)
+    return b"event: gap\ndata: %b\n\n" % _gap(item).encode()
+
+
+def documented(items: Sequence[Item]) -> list[str]:
+    """The messages of the documented dialect: progress events, the six fields, and nothing else."""
+    return [
+        item.json.decode() for item in items if isinstance(item, Record) and isinstance(item.event, Event)
+    ]
+
+
+def v2(items: Sequence[Item]) -> list[str]:
+    """The messages of `wellnet.progress.v2`, one to one with the stream of all operations."""
+    return list(map(_v2_item, items))
+
+
+def _v2_item(item: Item) -> str:
+    if isinstance(item, Live):
+        return f'{{"event":"live","id":"{item.cursor}","data":{{}}}}'
+    if isinstance(item, Gap):
+        return f'{{"event":"gap","id":null,"data":{_gap(item)}}}'
+    record = item.record if isinstance(item, Final) else item
+    message = record.encodings.get("v2")
+    if message is None:
+        event = b"progress" if isinstance(record.event, Event) else b"operation"
+        message = b'{"event":"%b","id":"%b","data":%b}' % (event, _id(record), record.json)
+        record.encodings["v2"] = message
+    return message.decode()
+
+
+def v2_close(reason: CloseReason) -> str:
+    """The server closes the socket, told before the close frame."""
+    return f'{{"event":"end","id":null,"data":{{"reason":"{reason.reason}"}}}}'
+
+
+def v2_error(error: WellnetError) -> str:
+    """What was wrong with a client's message."""
+    return json.dumps(
+        {"event": "error", "id": None, "data": {"code": error.code, "detail": error.detail}},
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+
+
+def _id(record: Record) -> bytes:
+    return str(record.cursor).encode()
+
+
+def _gap(gap: Gap) -> str:
+    cursors = {"earliest": gap.earliest, "latest": gap.latest}
+    told = {name: None if cursor is None else str(cursor) for name, cursor in cursors.items()}
+    return json.dumps({"requested": gap.requested, **told}, separators=(",", ":"))

@@ -1,0 +1,111 @@
+"""The documented business endpoints, and `POST /api/conexiones/eliminar` (protocol §6)."""
+
+import asyncio
+from urllib.parse import quote
+
+from quart import Blueprint, Response, request
+
+from wellnet_sse.errors import BadRequestError
+from wellnet_sse.progress.broker import Wanted
+from wellnet_sse.progress.events import UserId
+from wellnet_sse.provisioning.service import Answer, Job, Request
+from wellnet_sse.web.operations import location, new_operation_id
+from wellnet_sse.web.problems import answer
+from wellnet_sse.web.schemas import EliminarConfiguracion, QuitarAsignacion, QuitarConexion, read_body
+from wellnet_sse.web.services import Services
+from wellnet_sse.web.streams import checked_operation_id, open_stream
+
+OPERATION_HEADER = "X-Operation-ID"
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The four POSTs that do the work."""
+    documented = Blueprint("documented", __name__, url_prefix="/api")
+    removals, service = services.removals, services.removal_service
+
+    @documented.post("/conexiones/quitar-asignacion")
+    async def quitar_asignacion() -> Response:
+        body = await read_body(QuitarAsignacion)
+        return await _do(service.single(removals.service(body.id_conexion)))
+
+    @documented.post("/routers/quitar-conexion")
+    async def quitar_conexion() -> Response:
+        body = await read_body(QuitarConexion)
+        return await _do(service.single(removals.router(body.direccion_ip)))
+
+    @documented.post("/configuracion/eliminar")
+    async def eliminar_configuracion() -> Response:
+        body = await read_body(EliminarConfiguracion)
+        return await _do(service.single(removals.config(body.id_conexion, body.id_usuario)))
+
+    @documented.post("/conexiones/eliminar")
+    async def eliminar() -> Response:
+        body = await read_body(QuitarAsignacion)
+        return await _do(service.whole(body.id_conexion), ends=True)
+
+    async def _do(work: Request, *, ends: bool = False) -> Response:
+        """Do the work for whoever asks, and answer in the way that they prefer."""
+        services.check_accepts_work()
+        streamed = "text/event-stream" in request.accept_mimetypes.values()
+        deferred = "respond-async" in _preferences()
+        operation_id = _operation_id()
+        if operation_id is None and not streamed and not deferred:
+            services.identity.user_if_named(request)
+            return _answer(await service.run_untold(work))
+        user_id = services.identity.user(request)
+        operation_id = operation_id or new_operation_id()
+        # A single step that is watched or deferred ends an operation that declared nothing (protocol §5).
+        alone = None if streamed or deferred else False
+        if streamed:
+            return await _streamed(work, user_id, operation_id, ends=ends or alone)
+        job = await service.begin(work, user_id=user_id, operation_id=operation_id, ends=ends or alone)
+        if deferred and not job.replayed:
+            return _deferred(user_id, operation_id)
+        return _replayable(_answer(await asyncio.shield(job.answer)), job)
+
+    async def _streamed(work: Request, user_id: UserId, operation_id: str, *, ends: bool | None) -> Response:
+        """The answer is the operation's stream: from before the work's first event, or with its state."""
+        hub, broker = services.progress.hub, services.progress.broker
+        before = (await broker.state(user_id, Wanted(operation_id))).cursor
+        services.slots.take(user_id)
+        job = await service.begin(work, user_id=user_id, operation_id=operation_id, ends=ends)
+        cursor = str(before) if job.fresh else None
+        stream = open_stream(services, hub.subscribe(user_id, operation_id=operation_id, cursor=cursor))
+        stream.headers["Location"] = location(operation_id)
+        return _replayable(stream, job)
+
+    return documented
+
+
+def _answer(given: Answer) -> Response:
+    return answer(success=given.success, message=given.message, status=given.http_status)
+
+
+def _replayable(response: Response, job: Job) -> Response:
+    if job.replayed:
+        response.headers["Idempotent-Replay"] = "true"
+    return response
+
+
+def _deferred(user_id: UserId, operation_id: str) -> Response:
+    response = answer(success=True, message="Operación en curso", status=202)
+    stream = f"/sse/operations/{quote(operation_id)}?userId={user_id}"
+    response.headers["Location"] = location(operation_id)
+    response.headers["Link"] = f'<{stream}>; rel="monitor"'
+    response.headers["Preference-Applied"] = "respond-async"
+    return response
+
+
+def _preferences() -> set[str]:
+    """The names of RFC 7240's preferences."""
+    values = ",".join(request.headers.getlist("Prefer")).split(",")
+    return {value.split(";")[0].split("=")[0].strip().lower() for value in values}
+
+
+def _operation_id() -> str | None:
+    named = request.headers.getlist(OPERATION_HEADER)
+    if not named:
+        return None
+    if len(set(named)) > 1:
+        raise BadRequestError("X-Operation-ID nombra operaciones distintas")
+    return checked_operation_id(named[0])

@@ -1,0 +1,120 @@
+"""Operations over HTTP: begin, read, list, stop and cancel (protocol §5)."""
+
+import hashlib
+import secrets
+from urllib.parse import quote, urlencode
+
+from quart import Blueprint, Response, jsonify, request
+
+from wellnet_sse.errors import BadRequestError, NotFoundError
+from wellnet_sse.web.schemas import Empty, NewOperation, describe, read_body
+from wellnet_sse.web.services import Services
+from wellnet_sse.web.streams import checked_operation_id
+
+RETRY_AFTER_SECONDS = 1
+PAGE_OPERATIONS = 20
+MAX_PAGE_OPERATIONS = 100
+
+
+def new_operation_id() -> str:
+    """An id for an operation that its client did not name."""
+    return f"op-{secrets.token_hex(12)}"
+
+
+def location(operation_id: str) -> str:
+    """Where an operation is read."""
+    return f"/api/operaciones/{quote(operation_id)}"
+
+
+def blueprint(services: Services) -> Blueprint:
+    """`/api/operaciones…`."""
+    operations = Blueprint("operations", __name__, url_prefix="/api/operaciones")
+    progress = services.progress
+
+    @operations.post("")
+    async def begin() -> Response:
+        services.check_accepts_work()
+        user_id = services.identity.user(request)
+        body = await read_body(NewOperation)
+        operation_id = body.operation_id or new_operation_id()
+        created = await progress.name(user_id, operation_id, steps=body.steps)
+        response = await read(operation_id)
+        response.status_code = 201 if created else 200
+        response.headers["Location"] = location(operation_id)
+        return response
+
+    @operations.get("/<operation_id>")
+    async def read(operation_id: str) -> Response:
+        user_id = services.identity.user(request)
+        found = await progress.broker.operation(user_id, checked_operation_id(operation_id))
+        if found is None or not found[0].begun:
+            raise NotFoundError("No existe esa operación")
+        response: Response = jsonify(describe(*found))
+        data = await response.get_data(as_text=False)
+        etag = hashlib.sha256(data).hexdigest()[:32]
+        response.set_etag(etag)
+        response.headers["Cache-Control"] = "no-cache"
+        if found[0].outcome is None:
+            response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        if request.method in {"GET", "HEAD"} and request.if_none_match.contains(etag):
+            response.status_code = 304
+            response.set_data(b"")
+        return response
+
+    @operations.get("")
+    async def list_newest_first() -> Response:
+        user_id = services.identity.user(request)
+        limit = _limit(request.args.get("limit"))
+        found = await progress.broker.operations(
+            user_id, limit=limit + 1, before=_before(request.args.get("before"))
+        )
+        page = found[:limit]
+        following = None
+        if len(found) > limit:
+            last = page[-1][0]
+            query = {"userId": user_id, "limit": limit, "before": f"{last.started_ms}~{last.operation_id}"}
+            following = f"/api/operaciones?{urlencode(query)}"
+        response: Response = jsonify({"operations": [describe(*one) for one in page], "next": following})
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+    @operations.post("/<operation_id>/detener")
+    async def stop(operation_id: str) -> Response:
+        user_id = services.identity.user(request)
+        checked_operation_id(operation_id)
+        await read_body(Empty)
+        found = await progress.broker.operation(user_id, operation_id)
+        ended = found is not None and found[0].outcome is not None
+        await progress.stop(user_id, operation_id)
+        response = await read(operation_id)
+        response.status_code = 200 if ended else 202
+        return response
+
+    @operations.post("/<operation_id>/cancelar")
+    async def cancel(operation_id: str) -> Response:
+        user_id = services.identity.user(request)
+        checked_operation_id(operation_id)
+        await read_body(Empty)
+        await progress.cancel(user_id, operation_id)
+        response = await read(operation_id)
+        response.status_code = 202
+        return response
+
+    return operations
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return PAGE_OPERATIONS
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_PAGE_OPERATIONS:
+        raise BadRequestError(f"limit debe ser un número de 1 a {MAX_PAGE_OPERATIONS}")
+    return int(text)
+
+
+def _before(text: str | None) -> tuple[int, str] | None:
+    if text is None:
+        return None
+    started_ms, _, operation_id = text.partition("~")
+    if not started_ms.isascii() or not started_ms.isdigit() or len(started_ms) > 15:
+        raise BadRequestError("before no es un lugar de esta lista")
+    return int(started_ms), checked_operation_id(operation_id)

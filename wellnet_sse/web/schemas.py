@@ -1,0 +1,156 @@
+"""What bodies must look like, and how answers do."""
+
+import json
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from quart import request
+
+from wellnet_sse.errors import BadRequestError, UnprocessableError, UnsupportedMediaTypeError
+from wellnet_sse.progress.events import (
+    MAX_MESSAGE_CHARACTERS,
+    MAX_STEPS,
+    Cursor,
+    Status,
+    is_message,
+    is_operation_id,
+    is_step_name,
+    timestamp,
+)
+from wellnet_sse.progress.operation import Operation
+
+_REASONS = {"missing": "falta", "extra_forbidden": "no se conoce"}
+
+
+def _checked(check: Any, what: str) -> AfterValidator:
+    def validate(text: str) -> str:
+        if not check(text):
+            raise ValueError(what)
+        return text
+
+    return AfterValidator(validate)
+
+
+OperationIdText = Annotated[str, _checked(is_operation_id, "1 a 128 caracteres A-Z a-z 0-9 . _ : -")]
+StepName = Annotated[str, _checked(is_step_name, "1 a 64 caracteres A-Z a-z 0-9 . _ : -")]
+Message = Annotated[str, _checked(is_message, f"hasta {MAX_MESSAGE_CHARACTERS} caracteres válidos")]
+RowId = Annotated[int, Field(ge=1, le=2**63 - 1)]
+
+
+class Body(BaseModel):
+    """A body: exact types, no surprises; keys that nobody knows are ignored, as documented clients send."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+
+class QuitarAsignacion(Body):
+    """Body of `quitar-asignacion`, and of `eliminar`."""
+
+    id_conexion: RowId
+
+
+class QuitarConexion(Body):
+    """Body of `quitar-conexion`."""
+
+    direccion_ip: Annotated[str, Field(max_length=45)]
+
+
+class EliminarConfiguracion(Body):
+    """Body of `configuracion/eliminar`."""
+
+    id_conexion: RowId
+    id_usuario: RowId
+
+
+class NewOperation(Body):
+    """Body of `POST /api/operaciones`, and of `start_operation`."""
+
+    operation_id: OperationIdText | None = None
+    steps: Annotated[list[StepName], Field(max_length=MAX_STEPS)] = Field(default_factory=list)
+
+
+class SocketCommand(Body):
+    """A message of a WebSocket client."""
+
+    type: str
+    operation_id: OperationIdText
+    steps: Annotated[list[StepName], Field(max_length=MAX_STEPS)] = Field(default_factory=list)
+
+
+class StepUpdate(Body):
+    """Body of a publisher's `POST …/pasos/{step}`."""
+
+    status: Annotated[Status, Field(strict=False)]
+    message: Message
+    progress: Annotated[int, Field(ge=0, le=100)] | None = None
+
+
+class Empty(Body):
+    """No body is needed."""
+
+
+Model = TypeVar("Model", bound=Body)
+
+
+async def read_body(model: type[Model]) -> Model:
+    """The request's JSON body as `model`; an empty one counts as `{}`.
+
+    Raises UnsupportedMediaTypeError (so that no foreign page can send one without a preflight),
+    BadRequestError where it cannot be parsed, and UnprocessableError where it is not valid.
+    """
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaTypeError("El cuerpo debe enviarse con Content-Type: application/json")
+    data = await request.get_data(cache=False)
+    return parse(model, load(data or b"{}"))
+
+
+def load(data: bytes | str) -> Any:
+    """The JSON that `data` spells. Raises BadRequestError."""
+    try:
+        return json.loads(data, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadRequestError("El cuerpo no es JSON válido") from error
+
+
+def parse(model: type[Model], value: Any) -> Model:
+    """The value as `model`. Raises UnprocessableError that names each field that is wrong."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise UnprocessableError("; ".join(map(_reason, error.errors()))) from None
+
+
+def _reason(problem: Any) -> str:
+    if not problem["loc"]:
+        return "El cuerpo debe ser un objeto JSON"
+    field = ".".join(str(part) for part in problem["loc"])
+    cause = problem.get("ctx", {}).get("error")
+    return f"{field}: {cause or _REASONS.get(problem['type'], 'no es válido')}"
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")  # Python reads NaN and Infinity; RFC 8259 knows neither
+
+
+def describe(operation: Operation, cursor: Cursor) -> dict[str, Any]:
+    """The operation as `GET /api/operaciones/{id}` answers it."""
+    return {
+        "operation_id": operation.operation_id,
+        "outcome": operation.outcome,
+        "progress": operation.progress,
+        "steps": [
+            {
+                "step": name,
+                "status": step.event.status,
+                "message": step.event.message,
+                "progress": step.event.progress,
+                "attempt": step.attempt,
+                "timestamp": timestamp(step.event.at_ms),
+            }
+            for name, step in operation.steps.items()
+        ],
+        "cursor": str(cursor) if cursor.seq else None,
+        "started_at": timestamp(operation.started_ms or 0),
+        "updated_at": timestamp(operation.updated_ms),
+        "finished_at": None if operation.finished_ms is None else timestamp(operation.finished_ms),
+    }

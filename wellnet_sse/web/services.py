@@ -1,0 +1,36 @@
+"""What the endpoints work with, handed to each blueprint by the composition root."""
+
+from dataclasses import dataclass
+
+from wellnet_sse.errors import UnavailableError
+from wellnet_sse.metrics import Metrics
+from wellnet_sse.progress.tracker import Progress
+from wellnet_sse.provisioning.database import Database
+from wellnet_sse.provisioning.removal import Removals
+from wellnet_sse.provisioning.service import RemovalService
+from wellnet_sse.settings import Settings
+from wellnet_sse.web.identity import Identity
+from wellnet_sse.web.origins import OriginPolicy
+from wellnet_sse.web.slots import StreamSlots
+
+
+@dataclass(slots=True)
+class Services:
+    """The parts that are shared by all requests of one application."""
+
+    settings: Settings
+    progress: Progress
+    database: Database
+    removals: Removals
+    removal_service: RemovalService
+    identity: Identity
+    origins: OriginPolicy
+    slots: StreamSlots
+    metrics: Metrics
+    draining: bool = False
+    """Whether the server is on its way out: streams go on for a moment, new work is refused."""
+
+    def check_accepts_work(self) -> None:
+        """Raise UnavailableError while draining."""
+        if self.draining:
+            raise UnavailableError("El servidor se está reiniciando", retry_after_seconds=2)

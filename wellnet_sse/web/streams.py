@@ -1,0 +1,120 @@
+"""Watching: the SSE streams, and the documented WebSocket with its v2 dialect."""
+
+from typing import Any
+
+from quart import Blueprint, Response, request, websocket
+
+from wellnet_sse.errors import BadRequestError, UnavailableError, UpgradeRequiredError
+from wellnet_sse.progress.events import Cursor, UserId, is_operation_id
+from wellnet_sse.progress.subscription import Subscription
+from wellnet_sse.transports import wire
+from wellnet_sse.transports.sse import EventSourceResponse
+from wellnet_sse.transports.websocket import MessageRate, ProgressSocket
+from wellnet_sse.web.schemas import SocketCommand, parse
+from wellnet_sse.web.services import Services
+
+RECENT_MS = 60_000
+"""The documented socket is told on connect of operations that ended less than this ago (protocol §4)."""
+
+
+def checked_operation_id(text: str) -> str:
+    """`text`, if it is an operation's id. Raises BadRequestError."""
+    if not is_operation_id(text):
+        raise BadRequestError("operation_id: 1 a 128 caracteres A-Z a-z 0-9 . _ : -")
+    return text
+
+
+def open_stream(services: Services, subscription: Subscription) -> Response:
+    """The stream of `subscription`; the view has taken its slot."""
+    return EventSourceResponse(subscription, retry_ms=services.settings.retry_ms)
+
+
+def blueprint(services: Services) -> Blueprint:
+    """`/sse/…` and `/ws/progress`."""
+    streams = Blueprint("streams", __name__)
+    progress = services.progress
+
+    @streams.route("/sse/progress", methods=["GET", "HEAD"])
+    async def watch_all() -> Response:
+        user_id = services.identity.user(request)
+        if request.method == "HEAD":
+            return Response("", headers=wire.SSE_HEADERS)
+        services.slots.take(user_id)
+        return open_stream(services, progress.hub.subscribe(user_id, cursor=_cursor()))
+
+    @streams.route("/sse/operations/<path:operation_id>", methods=["GET", "HEAD"])
+    async def watch_one(operation_id: str) -> Response:
+        user_id = services.identity.user(request)
+        checked_operation_id(operation_id)
+        cursor = _cursor()
+        if await _is_over(user_id, operation_id, cursor):
+            return Response("", 204)
+        if request.method == "HEAD":
+            return Response("", headers=wire.SSE_HEADERS)
+        services.slots.take(user_id)
+        return open_stream(
+            services, progress.hub.subscribe(user_id, operation_id=operation_id, cursor=cursor)
+        )
+
+    async def _is_over(user_id: UserId, operation_id: str, cursor: str | None) -> bool:
+        """Whether the cursor is usable and nothing of the operation follows it: EventSource may stop."""
+        place = Cursor.parse(cursor or "")
+        if place is None:
+            return False
+        try:
+            found = await progress.broker.operation(user_id, operation_id)
+            newest = (await progress.broker.bounds(user_id))[1]
+        except UnavailableError:
+            return False  # a stream never answers 503: EventSource would take it as final
+        if found is None or newest is None or found[0].outcome is None:
+            return False
+        return place.epoch == newest.epoch and found[0].ending_seq <= place.seq <= newest.seq
+
+    @streams.websocket("/ws/progress")
+    async def socket() -> None:
+        services.origins.check_websocket(websocket.headers.get("Origin"), websocket.host)
+        user_id = services.identity.user(websocket)
+        is_v2 = wire.V2_SUBPROTOCOL in websocket.requested_subprotocols
+        subprotocol = wire.V2_SUBPROTOCOL if is_v2 else None
+        services.slots.take(user_id)
+        subscription = (
+            progress.hub.subscribe(user_id, cursor=websocket.args.get("lastEventId"))
+            if is_v2
+            else progress.hub.subscribe(user_id, recent_ms=RECENT_MS)
+        )
+        await websocket.accept(subprotocol=subprotocol)
+
+        async def command(message: dict[str, Any]) -> None:
+            await _obey(user_id, parse(SocketCommand, message), is_v2=is_v2)
+
+        await ProgressSocket(
+            websocket,
+            subscription,
+            command,
+            subprotocol=subprotocol,
+            rate=MessageRate(services.settings.messages_per_second, services.settings.messages_burst),
+            on_malformed=services.metrics.refused_messages.inc,
+        ).serve()
+
+    async def _obey(user_id: UserId, message: SocketCommand, *, is_v2: bool) -> None:
+        match message.type:
+            case "start_operation":
+                services.check_accepts_work()
+                await progress.name(user_id, message.operation_id, steps=message.steps)
+            case "stop_operation":
+                await progress.stop(user_id, message.operation_id)
+            case "cancel_operation" if is_v2:
+                await progress.cancel(user_id, message.operation_id)
+            case _:
+                raise BadRequestError("Tipo de mensaje desconocido")
+
+    @streams.get("/ws/progress")
+    async def no_socket() -> Response:
+        raise UpgradeRequiredError("Aquí se habla WebSocket")
+
+    return streams
+
+
+def _cursor() -> str | None:
+    """Where the client left off: the header wins over the query, and empty is none (protocol §3)."""
+    return request.headers.get("Last-Event-ID") or request.args.get("lastEventId") or None
