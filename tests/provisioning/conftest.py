@@ -30,7 +30,7 @@ async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/wellnet.db"
     server: Postgres = request.getfixturevalue("postgres")
-    return await server.create_database()
+    return await server.empty_database()
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, func, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, create_engine, func, inspect, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from tests.postgres import Postgres
 from wellnet_sse.errors import ConfigurationError, UnavailableError
@@ -81,6 +81,18 @@ async def test_processes_that_start_at_once_all_find_the_schema(database_url: st
     ]
     outputs = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
     assert [process.returncode for process in processes] == [0, 0, 0], outputs
+
+
+async def test_a_migration_that_fails_leaves_nothing_half_made(database_url: str) -> None:
+    database = Database(database_url)
+    async with database.session() as session:
+        await session.execute(text("CREATE TABLE answers (in_the_way INTEGER)"))
+    with pytest.raises(DBAPIError):
+        await database.migrate()
+    async with database.session() as session:
+        connection = await session.connection()
+        assert await connection.run_sync(lambda it: inspect(it).get_table_names()) == ["answers"]
+    await database.aclose()
 
 
 async def test_a_schema_from_the_future_is_refused(database: Database) -> None:
@@ -171,7 +183,7 @@ async def test_an_unknown_postgresql_database_is_unavailable(postgres: Postgres)
 
 
 async def test_a_lost_postgresql_connection_is_replaced(postgres: Postgres) -> None:
-    database = Database(await postgres.create_database())
+    database = Database(await postgres.empty_database())
     other = Database(postgres.url())
     await database.ping()
     async with other.session() as session:

@@ -172,6 +172,8 @@ async def test_a_port_that_nobody_listens_on_is_unreachable(routers: RouterClien
 async def test_a_router_that_drips_is_cut_off_in_time() -> None:
     """Each byte comes within the read timeout; the bound of the whole call ends it."""
 
+    left = asyncio.Event()
+
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
@@ -184,6 +186,7 @@ async def test_a_router_that_drips_is_cut_off_in_time() -> None:
             pass
         finally:
             writer.close()
+            left.set()
 
     limits = type(FAST)(read_seconds=5, call_seconds=0.2, attempts=1)
     client = RouterClient(USERNAME, PASSWORD, limits=limits)
@@ -192,6 +195,7 @@ async def test_a_router_that_drips_is_cut_off_in_time() -> None:
         with pytest.raises(RouterUnreachableError, match="a tiempo"):
             await client.router(f"http://127.0.0.1:{port}").connect()
         await client.aclose()
+        await left.wait()
 
 
 async def test_wrong_credentials_are_a_refusal_that_does_not_tell_them(router_url: str) -> None:

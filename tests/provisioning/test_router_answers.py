@@ -68,6 +68,17 @@ async def test_an_entry_that_is_still_there_after_its_removal_is_a_refusal() -> 
     assert states == [WriteState.NOT_SENT, WriteState.UNKNOWN]
 
 
+async def test_a_removal_that_is_answered_by_a_redirect_is_a_refusal() -> None:
+    def answers(request: httpx.Request) -> httpx.Response:
+        if request.method == "DELETE":
+            return httpx.Response(302, headers={"location": "/login"})
+        return lists([{**LEASE, "dynamic": []}] if request.url.path == LEASES else [])
+
+    async with router_that(answers) as router:
+        with pytest.raises(RouterRefusedError, match="rechazó"):
+            await router.remove_address(ADDRESS)
+
+
 async def test_a_sessions_own_queue_is_left_to_it_and_waited_for() -> None:
     """It cannot be removed, and takes a moment to go after its session."""
     looks = 0

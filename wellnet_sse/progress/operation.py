@@ -45,6 +45,8 @@ class Operation:
     started_ms: int | None = None
     updated_ms: int = 0
     finished_ms: int | None = None
+    first_seq: int = 0
+    """The place of its first entry; 0 before one."""
     last_seq: int = 0
     """The place of its last entry; 0 before one."""
     ending: Ending | None = None
@@ -150,19 +152,26 @@ class Operation:
     # Changes: what the server's own work does
 
     def begin_run(
-        self, at_ms: int, *, run_id: str, holder: str, ends: bool | None = None, steps: Iterable[str] = ()
+        self,
+        at_ms: int,
+        *,
+        run_id: str,
+        holder: str,
+        ends: bool | None = None,
+        steps: Iterable[str] = (),
+        plan: tuple[str, ...] = (),
     ) -> Sequence[Entry]:
         """Count `run_id` as running; re-opens an ended operation.
 
-        `ends` says whether the operation ends with the run; None: if it is undeclared by then.
-        Raises OperationCancelledError and TooManyStepsError.
+        `steps` are declared. `plan`: see `Run`. `ends` says whether the operation ends with the run; None: if
+        it is undeclared by then. Raises OperationCancelledError and TooManyStepsError.
         """
         self._check_not_cancelled()
         entries = self._announce(at_ms, steps)
         if self.outcome is not None:
             self._reopen()
         self._begin(at_ms)
-        self.runs[run_id] = Run(run_id, holder, not self.declared if ends is None else ends)
+        self.runs[run_id] = Run(run_id, holder, not self.declared if ends is None else ends, plan)
         return entries
 
     def enter_step(self, at_ms: int, *, run_id: str, step: str) -> Sequence[Entry]:
@@ -199,11 +208,20 @@ class Operation:
     def interrupt(
         self, at_ms: int, *, run_ids: Collection[str], message: Callable[[str], str]
     ) -> Sequence[Entry]:
-        """These runs died: their steps say so by `message(step)`, and the operation ends at once."""
-        dead = [run for run_id in run_ids if (run := self.runs.pop(run_id, None)) is not None]
+        """These runs died: their steps say so by `message(step)`, and the operation ends at once.
+
+        A run that had completed all of its plan is not interrupted, it is over.
+        """
+        dead = []
+        for run in [self.runs[run_id] for run_id in run_ids if run_id in self.runs]:
+            if run.plan and all(self._is_completed(name) for name in run.plan):
+                self.closing = self.closing or run.ends
+            else:
+                dead.append(run)
+            del self.runs[run.run_id]
         if not dead or self.outcome is not None:
-            return ()
-        hit = {name: None for run in dead if (name := self._step_in_hand(run)) is not None}
+            return self._end_if_due(at_ms)
+        hit = {name: None for run in dead if (name := self.step_in_hand(run)) is not None}
         entries = [self._fail_step(at_ms, name, message(name)) for name in hit]
         return (*entries, self._end(at_ms, Outcome.INTERRUPTED))
 
@@ -226,6 +244,7 @@ class Operation:
 
     def placed(self, entry: Entry, seq: int) -> None:
         """Tell the operation where the broker put an entry of its last change."""
+        self.first_seq = self.first_seq or seq
         self.last_seq = seq
         if isinstance(entry, Event):
             self.steps[entry.step].seq = seq
@@ -253,10 +272,9 @@ class Operation:
         if run_id is None or self._run(run_id).step != step:
             self._check_not_cancelled()  # a step that runs may finish, cancelled or not
 
-    def _step_in_hand(self, run: Run) -> str | None:
+    def step_in_hand(self, run: Run) -> str | None:
         """The step that a run is at: the one it entered, or between two of them the next."""
-        entered = self.steps.get(run.step) if run.step is not None else None
-        if run.step is not None and (entered is None or entered.event.status is not Status.COMPLETED):
+        if run.step is not None and not self._is_completed(run.step):
             return run.step
         return next((n for n, s in self.steps.items() if s.event.status is not Status.COMPLETED), None)
 
@@ -298,6 +316,9 @@ class Operation:
         if self.closing or self.cancelling or (self.declared and self._all_completed()):
             return (self._end(at_ms, self._outcome(Outcome.CANCELLED)),)
         return ()
+
+    def _is_completed(self, name: str) -> bool:
+        return name in self.steps and self.steps[name].event.status is Status.COMPLETED
 
     def _all_completed(self) -> bool:
         return all(step.event.status is Status.COMPLETED for step in self.steps.values())

@@ -30,6 +30,8 @@ class Run:
     """The process that does the work."""
     ends: bool
     """Whether the operation is to end when this run is over."""
+    plan: tuple[str, ...] = ()
+    """The steps that it is to do; when all are completed it is over, even if it died before it said so."""
     step: str | None = None
     """The step that it entered last."""
 

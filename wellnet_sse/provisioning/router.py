@@ -136,9 +136,8 @@ class Router:
                 if dynamic and place.owned:
                     continue
                 if not sent:
-                    notify(
-                        WriteState.UNKNOWN
-                    )  # before it is sent: it may arrive although its answer does not
+                    # Before it is sent: it may arrive although its answer does not.
+                    notify(WriteState.UNKNOWN)
                     sent = True
                 await self._remove(place, entry_id)
         await self._confirm(wanted)
@@ -164,14 +163,14 @@ class Router:
             for entry in _entries(reply):
                 # Filtered again here: a router that ignores the query must not cost another customer's line.
                 if _is_just(entry.get(place.field), address):
-                    found[_id_of(entry)] = entry.get("dynamic") in {"true", True}
+                    found[_id_of(entry)] = entry.get("dynamic") in ("true", True)
         if len(found) > _MATCHES_LIMIT:
             raise RouterRefusedError("El router devolvió demasiadas entradas de la dirección")
         return found
 
     async def _remove(self, place: _Place, entry_id: str) -> None:
         reply = await self._send("DELETE", f"{place.menu}/{entry_id}", {})
-        if reply.status >= 400 and not _already_gone(reply):
+        if not 200 <= reply.status < 300 and not _already_gone(reply):
             raise _refusal(reply.status)
 
 
