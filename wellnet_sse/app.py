@@ -8,6 +8,7 @@ import time
 from quart import Quart, Response, g, request
 
 from wellnet_sse.brokers.memory import MemoryBroker
+from wellnet_sse.brokers.sql import SqlBroker
 from wellnet_sse.errors import ConfigurationError
 from wellnet_sse.extension import QuartProgress
 from wellnet_sse.metrics import Metrics
@@ -15,12 +16,13 @@ from wellnet_sse.progress.broker import Broker
 from wellnet_sse.progress.hub import Limits, wall_clock_ms
 from wellnet_sse.progress.subscription import CloseReason
 from wellnet_sse.progress.tracker import Lifetimes
-from wellnet_sse.provisioning.database import Database
+from wellnet_sse.provisioning.cleaner import Cleaner
 from wellnet_sse.provisioning.removal import Pace, Removals
 from wellnet_sse.provisioning.router import RouterClient, RouterLimits
 from wellnet_sse.provisioning.service import RemovalService
 from wellnet_sse.settings import Settings
-from wellnet_sse.web import documented, health, openapi, operations, problems, publishing, streams
+from wellnet_sse.storage.database import Database
+from wellnet_sse.web import documented, health, openapi, operations, problems, publishing, routers, streams
 from wellnet_sse.web.identity import Identity
 from wellnet_sse.web.origins import OriginPolicy
 from wellnet_sse.web.services import Services
@@ -28,6 +30,9 @@ from wellnet_sse.web.slots import StreamSlots
 
 MAX_BODY_BYTES = 64 * 1024
 READERS_GRACE_SECONDS = 1.0
+CHECKPOINT_SECONDS = 2.0
+LOCK_MARGIN_SECONDS = 5.0
+"""How much longer than its grace another process may take to end."""
 
 
 def create_app(settings: Settings, *, pace_seconds: float = 0.0) -> Quart:
@@ -45,7 +50,7 @@ def create_app(settings: Settings, *, pace_seconds: float = 0.0) -> Quart:
     problems.install(app, parts.metrics)
     parts.origins.install(app)
     _observe(app, parts.metrics)
-    for module in (streams, operations, publishing, documented, health, openapi):
+    for module in (streams, operations, publishing, documented, routers, health, openapi):
         app.register_blueprint(module.blueprint(parts))
     return app
 
@@ -57,11 +62,13 @@ def services(app: Quart) -> Services:
 
 
 def _compose(app: Quart, settings: Settings, pace_seconds: float) -> Services:
-    database = Database(settings.database_url.get_secret_value())
+    database = Database(
+        settings.database_url.get_secret_value(), sqlite_synchronous=settings.sqlite_synchronous.value
+    )
     # First of all, before the extension starts the broker: both may live in this database.
     app.before_serving(database.migrate)
     progress = QuartProgress(
-        broker=_broker(settings),
+        broker=_broker(settings, database),
         limits=Limits(
             outbox_events=settings.outbox_events,
             outbox_bytes=settings.outbox_bytes,
@@ -72,6 +79,7 @@ def _compose(app: Quart, settings: Settings, pace_seconds: float) -> Services:
     )
     app.config["QUART_PROGRESS_GRACE_SECONDS"] = settings.grace_seconds
     progress.init_app(app)
+    progress.progress.keeper.add("checkpoint", CHECKPOINT_SECONDS, database.checkpoint)
     routers = RouterClient(
         settings.router_username,
         settings.router_password.get_secret_value(),
@@ -92,6 +100,7 @@ def _compose(app: Quart, settings: Settings, pace_seconds: float) -> Services:
         await database.aclose()
 
     app.after_serving(close)
+    Cleaner(removals, progress.progress)
     return Services(
         settings=settings,
         progress=progress.progress,
@@ -105,15 +114,22 @@ def _compose(app: Quart, settings: Settings, pace_seconds: float) -> Services:
     )
 
 
-def _broker(settings: Settings) -> Broker:
+def _broker(settings: Settings, database: Database) -> Broker:
     url = settings.broker_url.get_secret_value()
+    history_ms = int(settings.history_seconds * 1000)
     if url == "memory://":
         return MemoryBroker(
-            history_ms=int(settings.history_seconds * 1000),
+            history_ms=history_ms, history_events=settings.history_events, clock=wall_clock_ms
+        )
+    if url == "sql://":
+        return SqlBroker(
+            database,
+            history_ms=history_ms,
             history_events=settings.history_events,
+            lock_wait_seconds=settings.grace_seconds + LOCK_MARGIN_SECONDS,
             clock=wall_clock_ms,
         )
-    raise ConfigurationError("WELLNET_BROKER_URL: this version knows memory:// only")
+    raise ConfigurationError("WELLNET_BROKER_URL: this version knows sql:// and memory://")
 
 
 def _pace(seconds: float) -> Pace:
@@ -136,6 +152,13 @@ def _observe(app: Quart, metrics: Metrics) -> None:
         metrics.requests.labels(request.method, response.status_code).inc()
         metrics.request_seconds.observe(time.perf_counter() - g.get("began_at", time.perf_counter()))
         return response
+
+
+async def open_history(app: Quart) -> None:
+    """Open the database and the broker; what died before is told. Opened already, nothing is done."""
+    parts = services(app)
+    await parts.database.migrate()
+    await parts.progress.start()
 
 
 async def drain(app: Quart) -> None:

@@ -12,7 +12,7 @@ import click
 import httpx
 
 from wellnet_sse import __version__, logs
-from wellnet_sse.app import create_app, drain, services
+from wellnet_sse.app import create_app, drain, open_history, services
 from wellnet_sse.errors import ConfigurationError
 from wellnet_sse.provisioning.demo import demo_router_entries, seed
 from wellnet_sse.server import runner, sockets
@@ -57,9 +57,11 @@ def _run(bind: str | None, *, demo: bool, show: bool) -> None:
 
 async def _serve(settings: Settings, *, demo: bool, show: bool) -> None:
     app = create_app(settings, pace_seconds=settings.demo_pace_seconds if demo else 0.0)
+    stop = runner.stop_requested()
+    # Before anybody can connect: another process may still hold the history, and is waited for.
+    await open_history(app)
     listener = sockets.listen(*split_bind(settings.bind or ""))
     url = sockets.url_of(listener)
-    stop = runner.stop_requested()
     async with contextlib.AsyncExitStack() as stack:
         if demo:
             router_url = await stack.enter_async_context(_simulated_router(settings))

@@ -36,6 +36,13 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class SqliteSynchronous(StrEnum):
+    """When SQLite waits for the disk."""
+
+    NORMAL = "NORMAL"
+    FULL = "FULL"
+
+
 def _split(value: object) -> object:
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
@@ -55,7 +62,14 @@ class Settings(BaseModel):
         SecretStr("sqlite+aiosqlite:///wellnet.db"),
         description="Business data and stored answers: SQLite, or PostgreSQL as `postgresql+asyncpg://…`",
     )
-    broker_url: SecretStr = Field(SecretStr("memory://"), description="Where history lives: `memory://`")
+    broker_url: SecretStr = Field(
+        SecretStr("sql://"),
+        description="Where history lives: `sql://` (durable, in the database, one process), `memory://`",
+    )
+    sqlite_synchronous: SqliteSynchronous = Field(
+        SqliteSynchronous.NORMAL,
+        description="SQLite's own: `NORMAL` survives `kill -9`, `FULL` also a power loss",
+    )
     auth: AuthMode | None = Field(
         None, description="`documented` trusts the number; the default on a loopback bind, else required"
     )

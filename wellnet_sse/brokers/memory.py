@@ -3,12 +3,13 @@
 import secrets
 from bisect import insort
 from collections.abc import Callable, Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import islice
 
+from wellnet_sse.brokers.activity import Activity
 from wellnet_sse.errors import UnprocessableError
 from wellnet_sse.progress.broker import (
+    LEASE_MS,
     Appended,
     Change,
     Feed,
@@ -18,6 +19,7 @@ from wellnet_sse.progress.broker import (
     State,
     Wanted,
 )
+from wellnet_sse.progress.codec import copy
 from wellnet_sse.progress.events import Cursor, Record, UserId
 from wellnet_sse.progress.operation import Entry, Operation
 
@@ -59,7 +61,7 @@ class MemoryBroker:
         self._history_events = history_events
         self._clock = clock
         self._logs: dict[UserId, _Log] = {}
-        self._active: dict[tuple[UserId, str], None] = {}  # oldest entry first
+        self._activity = Activity()
         self._feed: Feed = lambda _user_id, _records: None
 
     def attach(self, feed: Feed) -> None:
@@ -81,11 +83,11 @@ class MemoryBroker:
         if key is not None and (known := log.keys.get(key.key)) is not None:
             if known[0] != key.fingerprint:
                 raise UnprocessableError("Esa Idempotency-Key ya se usó con otros datos")
-            return known[1]
-        operation = log.operations.get(operation_id)
-        created = operation is None
-        if operation is None:
-            operation = Operation(operation_id)
+            return known[1]._replace(records=(), created=False)
+        known_operation = log.operations.get(operation_id)
+        created = known_operation is None
+        # A copy, so that a change which raises half-way has changed nothing.
+        operation = Operation(operation_id) if known_operation is None else copy(known_operation)
         entries = change(operation, at_ms)
         if not operation.begun:
             return Appended((), created=False)
@@ -95,12 +97,14 @@ class MemoryBroker:
             operation.placed(entry, log.seq)
             records.append(Record(Cursor(log.epoch, log.seq), entry))
         log.operations[operation_id] = operation
+        if created and log.floor:
+            log.trimmed[operation_id] = log.floor  # one of this id may have been forgotten with what it wrote
         log.records += records
-        self._note_activity((user_id, operation_id), operation, at_ms)
+        self._activity.note(user_id, operation)
         surplus = len(log.records) - self._history_events
         if surplus > self._history_events >> 4:  # some slack, so that not every append moves the whole list
             self._forget_records(log, surplus)
-        appended = Appended(records, created)
+        appended = Appended(records, created, records[0].cursor if records else None)
         if key is not None:
             log.keys[key.key] = (key.fingerprint, appended, at_ms)
         self._feed(user_id, records)
@@ -145,7 +149,7 @@ class MemoryBroker:
         operation = log.operations.get(operation_id) if log else None
         if log is None or operation is None:
             return None
-        return deepcopy(operation), Cursor(log.epoch, operation.last_seq)
+        return copy(operation), Cursor(log.epoch, operation.last_seq)
 
     async def operations(
         self, user_id: UserId, *, limit: int, before: tuple[int, str] | None = None
@@ -160,18 +164,22 @@ class MemoryBroker:
             if before is None or place < before:
                 insort(found, place)
         newest = [log.operations[operation_id] for _, operation_id in reversed(found[-limit:])]
-        return [(deepcopy(one), Cursor(log.epoch, one.last_seq)) for one in newest]
+        return [(copy(one), Cursor(log.epoch, one.last_seq)) for one in newest]
 
     async def silent(self, before_ms: int) -> Sequence[tuple[UserId, str]]:
         """See `Broker.silent`."""
-        found = []
-        for user_id, operation_id in self._active:
-            operation = self._logs[user_id].operations[operation_id]
-            if operation.updated_ms > before_ms:
-                break
-            if not operation.runs:
-                found.append((user_id, operation_id))
-        return found
+        return self._activity.silent(before_ms)
+
+    async def renew(self, holder: str) -> None:
+        """See `Broker.renew`."""
+        self._activity.renew(holder, self._clock() + LEASE_MS)
+
+    async def orphans(self) -> Sequence[tuple[UserId, str, Sequence[str]]]:
+        """See `Broker.orphans`."""
+        return self._activity.orphaned(self._clock())
+
+    async def check(self) -> None:
+        """See `Broker.check`: it is always there."""
 
     async def trim(self) -> None:
         """See `Broker.trim`."""
@@ -191,7 +199,7 @@ class MemoryBroker:
 
     def active_operations(self) -> int:
         """See `Broker.active_operations`."""
-        return len(self._active)
+        return len(self._activity)
 
     def _log(self, user_id: UserId, at_ms: int) -> _Log:
         log = self._logs.get(user_id)
@@ -199,14 +207,6 @@ class MemoryBroker:
             log = self._logs[user_id] = _Log(secrets.token_hex(4), at_ms)
         log.touched_ms = at_ms
         return log
-
-    def _note_activity(self, place: tuple[UserId, str], operation: Operation, at_ms: int) -> None:
-        """Keep `_active` in the order of the last activity, so that a sweep looks at the silent ones only."""
-        if operation.outcome is not None:
-            self._active.pop(place, None)
-        elif operation.updated_ms == at_ms or place not in self._active:
-            self._active.pop(place, None)
-            self._active[place] = None
 
     def _lost(self, log: _Log, seq: int, operation_id: str | None) -> bool:
         if operation_id is None or operation_id not in log.operations:

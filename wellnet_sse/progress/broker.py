@@ -16,12 +16,18 @@ Feed = Callable[[UserId, Sequence[Record]], None]
 """Where a broker hands over what was appended: synchronous, in the order of `seq`, never failing."""
 
 
+LEASE_MS = 30_000
+"""How long a process that is not heard of counts as alive."""
+
+
 class Appended(NamedTuple):
     """What an append did."""
 
     records: Sequence[Record]
     created: bool
     """Whether the operation began with it."""
+    cursor: Cursor | None = None
+    """Of its first entry; also where it repeats an append by its key, whose records are not given again."""
 
 
 class Gap(NamedTuple):
@@ -127,6 +133,15 @@ class Broker(Protocol):
 
     async def silent(self, before_ms: int) -> Sequence[tuple[UserId, str]]:
         """The operations of all users that have not ended, with nothing running and no entry since then."""
+
+    async def renew(self, holder: str) -> None:
+        """Let what `holder` runs count as alive for `LEASE_MS` from now."""
+
+    async def orphans(self) -> Sequence[tuple[UserId, str, Sequence[str]]]:
+        """The operations with runs whose holder's lease is over, and the ids of those runs."""
+
+    async def check(self) -> None:
+        """Return where the store can be used now. Raises UnavailableError."""
 
     async def trim(self) -> None:
         """Forget what retention no longer covers."""

@@ -219,10 +219,18 @@ class Operation:
             else:
                 dead.append(run)
             del self.runs[run.run_id]
+        ids = {run.run_id for run in dead}
+        hit = [n for n, s in self.steps.items() if s.run in ids and s.event.status is Status.IN_PROGRESS]
+        if self.outcome is not None and hit:
+            self._reopen()  # another run's death ended it, and nothing was said of these steps
         if not dead or self.outcome is not None:
             return self._end_if_due(at_ms)
-        hit = {name: None for run in dead if (name := self.step_in_hand(run)) is not None}
-        entries = [self._fail_step(at_ms, name, message(name)) for name in hit]
+        hit += [name for run in dead if (name := self.step_in_hand(run)) is not None]
+        entries = [
+            self._fail_step(at_ms, name, message(name))
+            for name in dict.fromkeys(hit)
+            if name in self.steps or len(self.steps) < MAX_STEPS
+        ]
         return (*entries, self._end(at_ms, Outcome.INTERRUPTED))
 
     def expire(self, at_ms: int, *, idle_ms: int, silence_ms: int) -> Sequence[Entry]:

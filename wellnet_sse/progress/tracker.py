@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,16 +12,27 @@ from wellnet_sse.errors import OperationCancelledError, UnavailableError
 from wellnet_sse.progress.broker import Appended, Broker, Change, IdempotencyKey
 from wellnet_sse.progress.events import Cursor, Status, UserId
 from wellnet_sse.progress.hub import CLOCKS, Hub, Limits
+from wellnet_sse.progress.keeper import Keeper
 from wellnet_sse.progress.operation import Operation
 from wellnet_sse.progress.subscription import Clocks
 from wellnet_sse.progress.supervisor import Supervisor
-from wellnet_sse.progress.work import RunningOperation
+from wellnet_sse.progress.work import Append, RunningOperation
 
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
 TRIM_SECONDS = 10.0
-INTERRUPTED_MESSAGE = "Interrumpido: el paso {step} no terminó"
+LEASE_SECONDS = 5.0
+"""How often this process says that it lives, and looks for work of those that do not."""
+SETTLE_WAITS_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+Explain = Callable[[UserId, str, str], Awaitable[str]]
+"""What to tell of an interrupted step, given the user, the operation and the step."""
+
+
+async def explain_nothing(_user_id: UserId, _operation_id: str, step: str) -> str:
+    """For work of which nothing more is known."""
+    return f"Interrumpido en el paso {step}: no se sabe si terminó"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,31 +63,27 @@ class Progress:
         """This process, as the holder of runs."""
         self._lifetimes = lifetimes or Lifetimes()
         self._clocks = clocks
-        self._keepers: list[asyncio.Task[None]] = []
-        self._kept: list[tuple[str, float, Callable[[], Awaitable[None]]]] = []
-        self.keep("tick", TICK_SECONDS, self._tick)
-        self.keep("expire", TICK_SECONDS, self.expire_silent)
-        self.keep("trim", TRIM_SECONDS, broker.trim)
-
-    def keep(self, name: str, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-        """Have `work` done every so many seconds, from `start` to `aclose`."""
-        self._kept.append((name, seconds, work))
+        self.explain: Explain = explain_nothing
+        self.keeper = Keeper()
+        self.keeper.add("tick", TICK_SECONDS, self._tick)
+        self.keeper.add("expire", TICK_SECONDS, self.expire_silent)
+        self.keeper.add("trim", TRIM_SECONDS, broker.trim)
+        self.keeper.add("leases", LEASE_SECONDS, self.interrupt_orphans)
 
     async def start(self) -> None:
-        """Open the broker and begin to look after operations and readers."""
-        await self.broker.start()
-        loop = asyncio.get_running_loop()
-        self._keepers = [
-            loop.create_task(self._every(seconds, work), name=name) for name, seconds, work in self._kept
-        ]
+        """Open the broker, tell what died before, and begin to look after operations and readers.
+
+        Started already, nothing is done.
+        """
+        if not self.keeper.started:
+            await self.broker.start()
+            await self.interrupt_orphans()
+            self.keeper.start()
 
     async def aclose(self, *, grace_seconds: float = 0.0) -> None:
         """End the work, within `grace_seconds` or by cancelling it; then let go of the broker."""
         await self.supervisor.drain(grace_seconds=grace_seconds)
-        for keeper in self._keepers:
-            keeper.cancel()
-        if self._keepers:
-            await asyncio.wait(self._keepers)
+        await self.keeper.aclose()
         await self.broker.aclose()
 
     # Publishing
@@ -100,7 +107,9 @@ class Progress:
         """Publish a step for somebody outside; durable when it returns. Raises as `Operation.update` does."""
         change = partial(Operation.update, step=step, status=status, message=message, progress=progress)
         appended = await self.broker.append(user_id, operation_id, change, key=key)
-        return appended.records[0].cursor
+        if appended.cursor is None:
+            raise RuntimeError("an update adds an entry")
+        return appended.cursor
 
     async def stop(self, user_id: UserId, operation_id: str) -> None:
         """End the operation as soon as nothing runs. Raises NotFoundError."""
@@ -117,51 +126,45 @@ class Progress:
         *,
         user_id: UserId,
         steps: Iterable[str] = (),
+        plan: Iterable[str] | None = None,
         ends: bool | None = True,
     ) -> AsyncIterator[RunningOperation]:
         """Work on an operation; it counts as running until the block is over.
 
-        `steps` are declared at once. `ends`: whether the operation ends with the block; None: if it has no
-        declared step. Raises OperationCancelledError where it was cancelled before.
+        `steps` are declared at once. `plan` are the steps that the block is to do, where they are others:
+        when all are completed it is over, even if the process dies before it can say so. `ends`: whether the
+        operation ends with the block; None: if it has no declared step. Raises OperationCancelledError where
+        it was cancelled before.
         """
         run_id = f"{self.holder}:{secrets.token_hex(4)}"
+        declared = tuple(steps)
 
         async def append(change: Change) -> Appended:
             return await self.broker.append(user_id, operation_id, change)
 
-        await append(
-            partial(Operation.begin_run, run_id=run_id, holder=self.holder, ends=ends, steps=tuple(steps))
-        )
-        finish: Change = partial(Operation.finish_run, run_id=run_id)
+        failed = interrupted = False
         try:
+            begin = partial(Operation.begin_run, run_id=run_id, holder=self.holder, ends=ends)
+            await append(partial(begin, steps=declared, plan=declared if plan is None else tuple(plan)))
             yield RunningOperation(operation_id, append, run_id)
         except asyncio.CancelledError:
-            finish = partial(
-                Operation.interrupt,
-                run_ids=(run_id,),
-                message=lambda step: INTERRUPTED_MESSAGE.format(step=step),
-            )
+            interrupted = True
             raise
         except OperationCancelledError:
             raise
         except BaseException:
-            finish = partial(Operation.finish_run, run_id=run_id, failed=True)
+            failed = True
             raise
         finally:
+            finish = (
+                self._interrupt(user_id, operation_id, (run_id,))
+                if interrupted
+                else _settled(append, partial(Operation.finish_run, run_id=run_id, failed=failed))
+            )
             # Shielded: the ending must be written although the work is being cancelled.
-            await asyncio.shield(self.supervisor.spawn(append(finish), name=f"finish {operation_id}"))
+            await asyncio.shield(self.supervisor.spawn(finish, name=f"finish {operation_id}"))
 
     # Looking after them
-
-    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            try:
-                await work()
-            except UnavailableError as error:
-                log.warning("broker_unavailable", extra={"detail": error.detail})
-            except Exception:
-                log.exception("keeper_failed")  # it must outlive whatever befalls one round
 
     async def _tick(self) -> None:
         self.hub.tick()
@@ -174,3 +177,38 @@ class Progress:
         before_ms = self._clocks.wall_ms() - min(idle_ms, silence_ms)
         for user_id, operation_id in await self.broker.silent(before_ms):
             await self.broker.append(user_id, operation_id, expire)
+
+    async def interrupt_orphans(self) -> None:
+        """Say that this process lives, and tell as interrupted what those had begun that do not."""
+        await self.broker.renew(self.holder)
+        for user_id, operation_id, run_ids in await self.broker.orphans():
+            log.warning("work_interrupted", extra={"user_id": user_id, "operation_id": operation_id})
+            await self._interrupt(user_id, operation_id, run_ids)
+
+    async def _interrupt(self, user_id: UserId, operation_id: str, run_ids: Sequence[str]) -> None:
+        found = await self.broker.operation(user_id, operation_id)
+        if found is None:
+            return
+        operation = found[0]
+        in_hand = {operation.step_in_hand(operation.runs[it]) for it in run_ids if it in operation.runs}
+        told = {step: await self.explain(user_id, operation_id, step) for step in in_hand if step is not None}
+
+        def message(step: str) -> str:
+            return told.get(step, f"Interrumpido en el paso {step}")
+
+        async def append(change: Change) -> Appended:
+            return await self.broker.append(user_id, operation_id, change)
+
+        await _settled(append, partial(Operation.interrupt, run_ids=run_ids, message=message))
+
+
+async def _settled(append: Append, change: Change) -> None:
+    """Append what must be in the log, as soon as the broker takes it: it may be away for a while."""
+    for wait_seconds in SETTLE_WAITS_SECONDS:
+        try:
+            await append(change)
+        except UnavailableError:
+            await asyncio.sleep(wait_seconds)
+        else:
+            return
+    await append(change)

@@ -1,7 +1,6 @@
 """The three business operations, their tables, their router and their stored answers. No Quart."""
 
 from wellnet_sse.provisioning.answers import AnswerKey, Answers, Claim, Completed, Fresh, Running
-from wellnet_sse.provisioning.database import Database
 from wellnet_sse.provisioning.removal import Removals, StepReporter, StepWork
 from wellnet_sse.provisioning.router import Router, RouterClient, RouterLimits, WriteState
 
@@ -10,7 +9,6 @@ __all__ = [
     "Answers",
     "Claim",
     "Completed",
-    "Database",
     "Fresh",
     "Removals",
     "Router",

@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, delete, update
+from sqlalchemy import ColumnElement, and_, delete, func, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import UpdateBase
 
 from wellnet_sse.errors import BodyMismatchError
-from wellnet_sse.provisioning.database import Database
 from wellnet_sse.provisioning.tables import Answer
+from wellnet_sse.storage.database import Database
 
 
 class AnswerKey(NamedTuple):
@@ -25,6 +25,8 @@ class Fresh(NamedTuple):
     """The caller is to do the work, as this attempt (1, 2, …), and then to call `finish`."""
 
     attempt: int
+    abandoned: bool = False
+    """Whether somebody who is dead had begun the same, and may have come to its end."""
 
 
 class Running(NamedTuple):
@@ -80,7 +82,8 @@ class Answers:
                     raise BodyMismatchError("Este paso ya se pidió con otros datos en la misma operación")
                 return Running(row.holder) if alive else Completed(row.http_status, row.message)
             if await self._take_over(key, row, body_hash=body_hash, holder=holder):
-                return Fresh(row.attempt + 1)
+                abandoned = row.status == "running" and row.body_hash == body_hash
+                return Fresh(row.attempt + 1, abandoned)
 
     async def finish(
         self,
@@ -103,8 +106,9 @@ class Answers:
         return await self._rows(statement) == 1
 
     async def release_expired(self, older_than_ms: int) -> int:
-        """Delete what had finished before this moment (milliseconds since 1970); gives how many rows."""
-        return await self._rows(delete(Answer).where(Answer.finished_at < older_than_ms))
+        """Delete what was finished, or abandoned, before this moment (milliseconds since 1970)."""
+        last = func.coalesce(Answer.finished_at, Answer.started_at)
+        return await self._rows(delete(Answer).where(last < older_than_ms))
 
     async def _find(self, key: AnswerKey) -> Answer | None:
         async with self._database.session() as session:
@@ -141,8 +145,7 @@ class Answers:
         return await self._rows(statement) == 1
 
     async def _rows(self, statement: UpdateBase) -> int:
-        async with self._database.session() as session:
-            connection = await session.connection()
+        async with self._database.writing() as connection:
             return (await connection.execute(statement)).rowcount
 
 

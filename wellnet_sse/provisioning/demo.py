@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select, update
 
-from wellnet_sse.provisioning.database import Database
 from wellnet_sse.provisioning.tables import Assignment, Configuration, Connection, Router, TemporaryFile
+from wellnet_sse.storage.database import Database
 
 ROUTER_NAME = "router-demo"
 CONNECTIONS = 50
@@ -17,7 +17,7 @@ async def seed(database: Database, router_url: str) -> None:
     Connection n of 1 to 50 has the address 10.0.0.n and the customer ((n - 1) mod 9) + 1. Any other
     database is left as it is.
     """
-    async with database.session() as session:
+    async with database.session(writes=True) as session:
         await session.execute(update(Router).where(Router.name == ROUTER_NAME).values(url=router_url))
         if await session.scalar(select(Router.id).limit(1)) is not None:
             return

@@ -5,22 +5,29 @@ Their names, messages and progress numbers are the source document's. What is al
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Protocol
 
 from sqlalchemy import Delete, delete, select
 
-from wellnet_sse.errors import NotFoundError, UnprocessableError
-from wellnet_sse.provisioning.database import Database
-from wellnet_sse.provisioning.router import OnWrite, RouterClient
+from wellnet_sse.errors import NotFoundError, RouterUnreachableError, UnprocessableError, WellnetError
+from wellnet_sse.provisioning.cleanups import Cleanups, Owner
+from wellnet_sse.provisioning.router import OnWrite, RouterClient, WriteState
 from wellnet_sse.provisioning.tables import Assignment, Configuration, Connection, Router, TemporaryFile
+from wellnet_sse.storage.database import Database
 
 REMOVE_SERVICE = "remove-service"
 REMOVE_ROUTER = "remove-router"
 REMOVE_CONFIG = "remove-config"
 STEPS = (REMOVE_SERVICE, REMOVE_ROUTER, REMOVE_CONFIG)
+ANSWERS = {
+    REMOVE_SERVICE: "Asignación eliminada",
+    REMOVE_ROUTER: "Conexión eliminada",
+    REMOVE_CONFIG: "Configuración eliminada",
+}
 ALL_REMOVED = "Conexión eliminada por completo"
 
 Pace = Callable[[], Awaitable[None]]
@@ -33,6 +40,17 @@ class StepReporter(Protocol):
         """Publish the step as `in_progress`: a percentage, and a sentence in Spanish."""
 
 
+class Untold:
+    """Reports to nobody."""
+
+    async def update(self, progress: int, message: str) -> None:
+        """See `StepReporter.update`."""
+
+
+async def _nothing() -> None:
+    return
+
+
 @dataclass(frozen=True, slots=True)
 class StepWork:
     """One step, ready to run: its name, what it says when done, what HTTP answers, and its validated body."""
@@ -41,37 +59,36 @@ class StepWork:
     done_message: str
     answer_message: str
     body: Mapping[str, int | str]
-    perform: Callable[[StepReporter], Awaitable[None]]
+    perform: Callable[[StepReporter, Owner], Awaitable[None]]
+    settle: Callable[[], Awaitable[None]] = _nothing
+    """To be awaited when the step's completion is durable."""
 
     @property
     def body_hash(self) -> str:
         """Give the same text for the same body, whatever the order of its keys (SHA-256, hexadecimal)."""
         return hashlib.sha256(json.dumps(dict(self.body), sort_keys=True).encode()).hexdigest()
 
-    async def run(self, reporter: StepReporter) -> None:
-        """Do the work; it may be run again after any failure.
+    async def run(self, reporter: StepReporter, owner: Owner) -> None:
+        """Do the work for `owner`; it may be run again after any failure.
 
         Raises `NotFoundError`, `RouterRefusedError`, `RouterUnreachableError`, `UnavailableError`.
         """
-        await self.perform(reporter)
-
-
-async def _no_pace() -> None:
-    return
+        await self.perform(reporter, owner)
 
 
 class Removals:
     """Makes the steps' work. `pace` is awaited where the source document has its `setTimeout`s."""
 
-    def __init__(self, database: Database, routers: RouterClient, *, pace: Pace = _no_pace) -> None:
+    def __init__(self, database: Database, routers: RouterClient, *, pace: Pace = _nothing) -> None:
         self._database = database
         self._routers = routers
         self._pace = pace
+        self.cleanups = Cleanups(database)
 
     def service(self, id_conexion: int) -> StepWork:
         """Take the connection's service assignments away."""
 
-        async def perform(reporter: StepReporter) -> None:
+        async def perform(reporter: StepReporter, _owner: Owner) -> None:
             await reporter.update(10, "Iniciando eliminación de asignación...")
             await self._pace()
             await reporter.update(30, "Validando conexión...")
@@ -83,42 +100,69 @@ class Removals:
         return StepWork(
             step=REMOVE_SERVICE,
             done_message="Asignación eliminada exitosamente",
-            answer_message="Asignación eliminada",
+            answer_message=ANSWERS[REMOVE_SERVICE],
             body={"id_conexion": id_conexion},
             perform=perform,
         )
 
-    def router(self, direccion_ip: str, *, on_write: OnWrite | None = None) -> StepWork:
+    def router(self, direccion_ip: str) -> StepWork:
         """Take the address out of its router.
 
-        `on_write` hears what is known of the write. Raises `UnprocessableError` when `direccion_ip` is no
-        address.
+        What may be left there is recorded with `Cleanups` until the completion is told. Raises
+        `UnprocessableError` when `direccion_ip` is no address.
         """
         try:
             address = str(ip_address(direccion_ip))
         except ValueError as error:
             raise UnprocessableError("direccion_ip debe ser una dirección IP") from error
 
-        async def perform(reporter: StepReporter) -> None:
+        async def perform(reporter: StepReporter, owner: Owner) -> None:
             await reporter.update(20, "Conectando con el router...")
             await self._pace()
             router = self._routers.router(await self._router_url(address))
-            await router.connect()
-            await reporter.update(60, "Eliminando configuración IP...")
-            await router.remove_address(address, on_write=on_write)
+            async with self._recorded(address, owner) as record:
+                await router.connect()
+                await reporter.update(60, "Eliminando configuración IP...")
+                await router.remove_address(address, on_write=record)
 
         return StepWork(
             step=REMOVE_ROUTER,
             done_message="Conexión eliminada del router",
-            answer_message="Conexión eliminada",
+            answer_message=ANSWERS[REMOVE_ROUTER],
             body={"direccion_ip": address},
             perform=perform,
+            settle=lambda: self.cleanups.resolve(address),
         )
+
+    async def reach(self, address: str) -> None:
+        """See that the address's router answers. Raises `NotFoundError` and `RouterUnreachableError`."""
+        await self._routers.router(await self._router_url(address)).connect()
+
+    @asynccontextmanager
+    async def _recorded(self, address: str, owner: Owner) -> AsyncIterator[OnWrite]:
+        """Keep the record of a write that is not certain; a router that is unreachable is such a one too."""
+        cleanup_id: int | None = None
+
+        async def record(state: WriteState) -> None:
+            nonlocal cleanup_id
+            if state is WriteState.UNKNOWN:
+                cleanup_id = await self.cleanups.begin(owner, address, state)
+            elif state is WriteState.CONFIRMED and cleanup_id is not None:
+                await self.cleanups.confirm(cleanup_id)
+
+        try:
+            yield record
+        except WellnetError as error:
+            if cleanup_id is None and isinstance(error, RouterUnreachableError):
+                cleanup_id = await self.cleanups.begin(owner, address, WriteState.NOT_SENT)
+            if cleanup_id is not None:
+                await self.cleanups.postpone(cleanup_id)
+            raise
 
     def config(self, id_conexion: int, id_usuario: int) -> StepWork:
         """Delete the configuration of the connection, whose customer `id_usuario` must be, and its files."""
 
-        async def perform(reporter: StepReporter) -> None:
+        async def perform(reporter: StepReporter, _owner: Owner) -> None:
             await reporter.update(25, "Eliminando configuración del sistema...")
             await self._pace()
             connection = await self._existing(id_conexion)
@@ -131,12 +175,12 @@ class Removals:
         return StepWork(
             step=REMOVE_CONFIG,
             done_message="Configuración eliminada del sistema",
-            answer_message="Configuración eliminada",
+            answer_message=ANSWERS[REMOVE_CONFIG],
             body={"id_conexion": id_conexion, "id_usuario": id_usuario},
             perform=perform,
         )
 
-    async def plan(self, id_conexion: int, *, on_write: OnWrite | None = None) -> tuple[StepWork, ...]:
+    async def plan(self, id_conexion: int) -> tuple[StepWork, ...]:
         """Give all three steps, in order.
 
         Of a connection that does not exist there is only the first, which then fails as it does by itself.
@@ -147,7 +191,7 @@ class Removals:
             return (first,)
         return (
             first,
-            self.router(connection.address, on_write=on_write),
+            self.router(connection.address),
             self.config(id_conexion, connection.customer_id),
         )
 
@@ -170,5 +214,5 @@ class Removals:
         return url
 
     async def _delete(self, statement: Delete) -> None:
-        async with self._database.session() as session:
-            await session.execute(statement)
+        async with self._database.writing() as connection:
+            await connection.execute(statement)

@@ -38,7 +38,7 @@ class WriteState(Enum):
     CONFIRMED = "confirmed"  # read back: the router holds nothing of the address
 
 
-OnWrite = Callable[[WriteState], None]
+OnWrite = Callable[[WriteState], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +127,9 @@ class Router:
         `on_write` hears of each change in what is known. Raises `RouterRefusedError`,
         `RouterUnreachableError`; `ValueError` when `address` is none.
         """
-        notify = on_write or (lambda _state: None)
+        notify = on_write or _to_nobody
         wanted = ip_address(address)
-        notify(WriteState.NOT_SENT)
+        await notify(WriteState.NOT_SENT)
         sent = False
         for place in _PLACES[wanted.version]:
             for entry_id, dynamic in (await self._find(place, wanted)).items():
@@ -137,11 +137,11 @@ class Router:
                     continue
                 if not sent:
                     # Before it is sent: it may arrive although its answer does not.
-                    notify(WriteState.UNKNOWN)
+                    await notify(WriteState.UNKNOWN)
                     sent = True
                 await self._remove(place, entry_id)
         await self._confirm(wanted)
-        notify(WriteState.CONFIRMED)
+        await notify(WriteState.CONFIRMED)
 
     async def _confirm(self, address: _Address) -> None:
         for look in range(self._limits.looks):
@@ -244,6 +244,10 @@ class RouterClient:
         if response.status_code >= 500:
             raise _TransientError(_refusal(response.status_code))
         return _Reply(response.status_code, bytes(body))
+
+
+async def _to_nobody(_state: WriteState) -> None:
+    return
 
 
 def _refusal(status: int) -> RouterRefusedError:

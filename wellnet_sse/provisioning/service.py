@@ -10,13 +10,14 @@ from typing import NamedTuple
 import structlog
 
 from wellnet_sse.errors import OperationCancelledError, WellnetError
-from wellnet_sse.progress.events import UserId
+from wellnet_sse.progress.events import Status, UserId
 from wellnet_sse.progress.hub import wall_clock_ms
 from wellnet_sse.progress.tracker import Progress
 from wellnet_sse.progress.work import RunningOperation, sentence
 from wellnet_sse.provisioning.answers import AnswerKey, Answers, Fresh, Running
-from wellnet_sse.provisioning.database import Database
-from wellnet_sse.provisioning.removal import ALL_REMOVED, STEPS, Removals, StepWork
+from wellnet_sse.provisioning.cleanups import Owner
+from wellnet_sse.provisioning.removal import ALL_REMOVED, ANSWERS, STEPS, Removals, StepWork, Untold
+from wellnet_sse.storage.database import Database
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class RemovalService:
         self._answers_ms = int(answers_seconds * 1000)
         self._running: dict[str, asyncio.Future[Answer]] = {}  # by holder: who is in it is alive
         self._answers = Answers(database, is_alive=self._running.__contains__)
-        progress.keep("answers", SWEEP_SECONDS, self.forget_old_answers)
+        progress.keeper.add("answers", SWEEP_SECONDS, self.forget_old_answers)
 
     async def forget_old_answers(self) -> None:
         """Let go of answers that are older than they are kept."""
@@ -119,7 +120,8 @@ class RemovalService:
         async def work() -> Answer:
             try:
                 for step_work in await request.works():
-                    await step_work.run(_Silent())
+                    await step_work.run(Untold(), Owner())
+                    await step_work.settle()
             except Exception as error:
                 return _failure(error)
             return Answer(200, request.message)
@@ -165,13 +167,18 @@ class RemovalService:
     async def _told(
         self, request: Request, key: AnswerKey, ends: bool | None, begin: Callable[[], None]
     ) -> Answer:
+        owner = Owner(UserId(key.user_id), key.operation_id)
         async with self._progress.operation(
-            key.operation_id, user_id=UserId(key.user_id), steps=request.declared, ends=ends
+            key.operation_id,
+            user_id=UserId(key.user_id),
+            steps=request.declared,
+            plan=request.declared or (request.step,),
+            ends=ends,
         ) as operation:
             begin()
             for work in await request.works():
                 if work.step == request.step:
-                    await _run_step(operation, work)
+                    await _run_step(operation, work, owner)
                 else:
                     await self._part(operation, key._replace(step=work.step), work)
         return Answer(200, request.message)
@@ -179,8 +186,9 @@ class RemovalService:
     async def _part(self, operation: RunningOperation, key: AnswerKey, work: StepWork) -> None:
         """Do one step of several, unless it is done, or somebody is at it."""
         claim = await self._claim(key, work.body_hash)
+        owner = Owner(UserId(key.user_id), key.operation_id)
         if isinstance(claim, _Claim):
-            await self._settle(claim, lambda: _run_step(operation, work))
+            await self._settle(claim, lambda: _run_step(operation, work, owner))
         elif not (answer := await asyncio.shield(claim.answer)).success:
             raise JoinedStepError(answer)
 
@@ -195,11 +203,24 @@ class RemovalService:
             if not isinstance(claim, Fresh):
                 del self._running[holder]
         if isinstance(claim, Fresh):
-            return _Claim(key, claim.attempt, holder, answer)
+            mine = _Claim(key, claim.attempt, holder, answer)
+            if not claim.abandoned or (message := await self._done_in_log(key)) is None:
+                return mine
+            # Whoever began this died between its last event and its answer: the log is the truth.
+            await self._keep(mine, Answer(200, message))
+            return Job(answer, fresh=False, replayed=True)
         if isinstance(claim, Running):
             return Job(self._running[claim.holder], fresh=False)
         answer.set_result(Answer(claim.http_status or 200, claim.message or ""))
         return Job(answer, fresh=False, replayed=True)
+
+    async def _done_in_log(self, key: AnswerKey) -> str | None:
+        """What is answered to a request whose steps are all completed; None where they are not."""
+        found = await self._progress.broker.operation(UserId(key.user_id), key.operation_id)
+        steps = {} if found is None else found[0].steps
+        plan = STEPS if key.step == ELIMINAR else (key.step,)
+        done = all(name in steps and steps[name].event.status is Status.COMPLETED for name in plan)
+        return {**ANSWERS, ELIMINAR: ALL_REMOVED}[key.step] if done else None
 
     async def _settle(self, claim: _Claim, work: Callable[[], Awaitable[Answer]]) -> Answer:
         """Do the claimed work and keep its answer, whatever becomes of it; raises what the work raises."""
@@ -229,16 +250,10 @@ class RemovalService:
             claim.answer.set_result(answer)
 
 
-class _Silent:
-    """Reports to nobody."""
-
-    async def update(self, progress: int, message: str) -> None:
-        """See `StepReporter.update`."""
-
-
-async def _run_step(operation: RunningOperation, work: StepWork) -> Answer:
+async def _run_step(operation: RunningOperation, work: StepWork, owner: Owner) -> Answer:
     async with operation.step(work.step, done=work.done_message) as step:
-        await work.run(step)
+        await work.run(step, owner)
+    await work.settle()
     return Answer(200, work.answer_message)
 
 

@@ -1,31 +1,13 @@
-"""The tables of the back office, as typed SQLAlchemy models.
-
-`wellnet_sse/provisioning/migrations` makes the same schema; a test compares the two.
-"""
+"""The tables of the back office, as typed SQLAlchemy models."""
 
 from typing import Annotated
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Integer, MetaData, String, Text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import CheckConstraint, ForeignKey, Integer, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
 
-# SQLite numbers rows by itself only where the key's type is exactly INTEGER, which there has 64 bits as well.
-BIG = BigInteger().with_variant(Integer, "sqlite")
+from wellnet_sse.storage.schema import BIG, Base
 
 Id = Annotated[int, mapped_column(BIG, primary_key=True)]
-
-
-class Base(DeclarativeBase):
-    """Names every constraint, so that a migration can drop it by name on any database."""
-
-    metadata = MetaData(
-        naming_convention={
-            "pk": "pk_%(table_name)s",
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-        }
-    )
 
 
 class Router(Base):
@@ -98,3 +80,18 @@ class Answer(Base):
     holder: Mapped[str] = mapped_column(String(255))
     started_at: Mapped[int] = mapped_column(BIG)
     finished_at: Mapped[int | None] = mapped_column(BIG, index=True)
+
+
+class Cleanup(Base):
+    """An address that may still stand in its router, until it is certain that it does not."""
+
+    __tablename__ = "cleanups"
+
+    id: Mapped[Id]
+    user_id: Mapped[int | None] = mapped_column(BIG, index=True)
+    operation_id: Mapped[str | None] = mapped_column(String(128))
+    address: Mapped[str] = mapped_column(String(45), index=True)
+    write_state: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int] = mapped_column(Integer)
+    created_ms: Mapped[int] = mapped_column(BIG)
+    next_ms: Mapped[int] = mapped_column(BIG, index=True)

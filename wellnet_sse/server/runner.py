@@ -21,8 +21,21 @@ STRAGGLERS_SECONDS = 1.0
 
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run `main` on uvloop to its end."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
         runner.run(main)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    loop = uvloop.new_event_loop()
+    loop.set_exception_handler(_report)
+    return loop
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # Up to 3.11.7, asyncio's streams report a connection that was cancelled as a failure; Hypercorn cancels
+    # those that outlive its timeout (python/cpython#113538).
+    if not isinstance(context.get("exception"), asyncio.CancelledError):
+        loop.default_exception_handler(context)
 
 
 def stop_requested() -> asyncio.Event:

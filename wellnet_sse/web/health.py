@@ -20,7 +20,7 @@ def blueprint(services: Services) -> Blueprint:
     async def sample() -> None:
         metrics.sample_deliveries(progress.hub.deliveries)
 
-    progress.keep("sample", SAMPLE_SECONDS, sample)
+    progress.keeper.add("sample", SAMPLE_SECONDS, sample)
     metrics.expose("connections", "Open streams and sockets", lambda: len(services.slots))
     metrics.expose("active_operations", "Operations that have not ended", progress.broker.active_operations)
     metrics.expose("running_work", "Supervised tasks", lambda: len(progress.supervisor))
@@ -38,7 +38,7 @@ def blueprint(services: Services) -> Blueprint:
         try:
             async with asyncio.timeout(READY_TIMEOUT_SECONDS):
                 await services.database.ping()
-                await progress.broker.silent(0)
+                await progress.broker.check()
         except TimeoutError as error:
             raise UnavailableError("La base de datos tarda demasiado", retry_after_seconds=5) from error
         response: Response = jsonify({"status": "ok"})

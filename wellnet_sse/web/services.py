@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from wellnet_sse.errors import UnavailableError
 from wellnet_sse.metrics import Metrics
 from wellnet_sse.progress.tracker import Progress
-from wellnet_sse.provisioning.database import Database
 from wellnet_sse.provisioning.removal import Removals
 from wellnet_sse.provisioning.service import RemovalService
 from wellnet_sse.settings import Settings
+from wellnet_sse.storage.database import Database
 from wellnet_sse.web.identity import Identity
 from wellnet_sse.web.origins import OriginPolicy
 from wellnet_sse.web.slots import StreamSlots

@@ -10,6 +10,7 @@ from wellnet_sse.progress.subscription import Subscription
 from wellnet_sse.transports import wire
 from wellnet_sse.transports.sse import EventSourceResponse
 from wellnet_sse.transports.websocket import MessageRate, ProgressSocket
+from wellnet_sse.web.problems import problem
 from wellnet_sse.web.schemas import SocketCommand, parse
 from wellnet_sse.web.services import Services
 
@@ -110,7 +111,9 @@ def blueprint(services: Services) -> Blueprint:
 
     @streams.get("/ws/progress")
     async def no_socket() -> Response:
-        raise UpgradeRequiredError("Aquí se habla WebSocket")
+        response = problem(UpgradeRequiredError("Aquí se habla WebSocket"))
+        response.headers["Upgrade"] = "websocket"  # a 426 must name it (RFC 9110 §15.5.22)
+        return response
 
     return streams
 

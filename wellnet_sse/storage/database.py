@@ -1,18 +1,25 @@
 """The business database: SQLite by default, PostgreSQL by URL."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, event, make_url, text
+from sqlalchemy import URL, Connection, Dialect, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
 from wellnet_sse.errors import ConfigurationError, UnavailableError
@@ -25,6 +32,25 @@ _DRIVERS = {
     "postgresql+asyncpg": "postgresql+asyncpg",
 }
 _MIGRATION_LOCK = 0x57454C4C  # "WELL": any number will do, so long as all our processes use the same
+RETRY_AFTER_SECONDS = 5
+WAL_LIMIT_PAGES = 16384
+"""64 MiB: past it a commit moves SQLite's log into the database itself, and waits for the disk.
+
+Before that `Database.checkpoint` does, which makes nobody wait."""
+# Connection, authorization, catalog, resources (a full disk), operator's intervention, system.
+_AWAY_SQLSTATES = frozenset({"08", "28", "3D", "53", "57", "58"})
+_AWAY_SQLITE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+    }
+)
 _AWAY = "La base de datos no está disponible"
 
 
@@ -49,11 +75,14 @@ class Database:
         parsed = _parse(url)
         self._connect_timeout_seconds = connect_timeout_seconds
         self._engine = _open(parsed, connect_timeout_seconds=connect_timeout_seconds)
+        self._writer = asyncio.Lock()
+        self._sqlite_synchronous = sqlite_synchronous
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
         if parsed.get_backend_name() == "sqlite":
             pragmas = (
                 "PRAGMA busy_timeout=5000",  # first: the others may have to wait for another process
                 "PRAGMA journal_mode=WAL",
+                f"PRAGMA wal_autocheckpoint={WAL_LIMIT_PAGES}",
                 f"PRAGMA synchronous={sqlite_synchronous}",
                 "PRAGMA foreign_keys=ON",
             )
@@ -70,6 +99,22 @@ class Database:
         """`sqlite` or `postgresql`."""
         return self._engine.dialect.name
 
+    @property
+    def sql_dialect(self) -> Dialect:
+        """What SQLAlchemy compiles statements for."""
+        return self._engine.dialect
+
+    @property
+    def path(self) -> Path | None:
+        """The file of an SQLite database; None for any other."""
+        url = self._engine.url
+        return None if self.dialect != "sqlite" or _in_memory(url) else Path(str(url.database))
+
+    @property
+    def survives_power_loss(self) -> bool:
+        """Whether what was committed is still there after the machine lost power."""
+        return self.dialect != "sqlite" or self._sqlite_synchronous == "FULL"
+
     async def migrate(self) -> None:
         """Bring the schema to the newest version.
 
@@ -77,35 +122,81 @@ class Database:
         called once at a time, because Alembic's context is a global. Raises `ConfigurationError` when the
         schema is newer than this program, `UnavailableError` when the database is away.
         """
-        async with self.session() as session:
-            connection = await session.connection()
+        async with self.writing() as connection:
             await connection.run_sync(_upgrade)
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[AsyncSession]:
+    async def session(self, *, writes: bool = False) -> AsyncIterator[AsyncSession]:
         """Open a transaction, committed when the block ends and rolled back when it raises.
 
-        Keep it short: no router, broker or client is waited for inside. Raises `UnavailableError` when no
-        connection can be had.
+        `writes` must be said of a transaction that does. Keep it short: no router, broker or client is waited
+        for inside. Raises `UnavailableError` when the database is away, locked or full.
         """
-        async with self._sessions.begin() as session:
-            try:
-                await session.connection()
-            except (SQLAlchemyError, OSError) as error:
-                raise UnavailableError(_AWAY, retry_after_seconds=5) from error
+        async with self._turn(writes=writes), self._sessions.begin() as session:
+            await session.connection()
             yield session
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """The same for plain statements that only read."""
+        async with self._turn(writes=False), self._engine.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """The same for plain statements that write."""
+        async with self._turn(writes=True), self._engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def holding(self) -> AsyncIterator[AsyncConnection]:
+        """A connection of its own, outside any transaction, for as long as it is wanted."""
+        async with self._turn(writes=False), self._engine.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    @asynccontextmanager
+    async def _turn(self, *, writes: bool) -> AsyncIterator[None]:
+        # SQLite has one writer at a time, and lets the others poll: here they queue instead.
+        turn = self._writer if writes and self.dialect == "sqlite" else nullcontext()
+        try:
+            async with turn:
+                yield
+        except OSError as error:
+            raise UnavailableError(_AWAY, retry_after_seconds=RETRY_AFTER_SECONDS) from error
+        except DBAPIError as error:
+            if not _is_away(error):
+                raise
+            raise UnavailableError(_AWAY, retry_after_seconds=RETRY_AFTER_SECONDS) from error
 
     async def ping(self) -> None:
         """Return when the database answers; raises `UnavailableError` when it does not in time."""
         try:
-            async with asyncio.timeout(self._connect_timeout_seconds), self.session() as session:
-                await session.execute(text("SELECT 1"))
-        except (SQLAlchemyError, OSError) as error:  # TimeoutError is an OSError
-            raise UnavailableError(_AWAY, retry_after_seconds=5) from error
+            async with asyncio.timeout(self._connect_timeout_seconds), self.reading() as connection:
+                await connection.execute(text("SELECT 1"))
+        except TimeoutError as error:
+            raise UnavailableError(_AWAY, retry_after_seconds=RETRY_AFTER_SECONDS) from error
+
+    async def checkpoint(self) -> None:
+        """Move SQLite's log into the database, beside readers and writers; to be called every few seconds."""
+        if self.path is not None:
+            async with self._turn(writes=False), self._engine.connect() as connection:
+                await connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self._engine.dispose()
+
+
+def _is_away(error: DBAPIError) -> bool:
+    """Whether the database cannot serve, as against: was asked for something wrong."""
+    if error.connection_invalidated:
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return str(state)[:2] in _AWAY_SQLSTATES
+    # A driver wraps what the database said: the code is with the innermost.
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _AWAY_SQLITE
 
 
 def _parse(url: str) -> URL:
@@ -156,7 +247,7 @@ def _upgrade(connection: Connection) -> None:
     else:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
     config = Config()
-    config.set_main_option("script_location", "wellnet_sse.provisioning:migrations")
+    config.set_main_option("script_location", "wellnet_sse.storage:migrations")
     config.attributes["connection"] = connection
     try:
         command.upgrade(config, "head")

@@ -2,8 +2,6 @@
 
 from alembic import context
 
-from wellnet_sse.provisioning.tables import Base
-
 # No fileConfig() here, as Alembic's template has it: logging belongs to the application.
-context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
+context.configure(connection=context.config.attributes["connection"])
 context.run_migrations()

@@ -1,0 +1,62 @@
+"""Which operations have not ended, in the order of their last activity; what works on them, and lives."""
+
+from collections.abc import Sequence
+
+from wellnet_sse.progress.events import UserId
+from wellnet_sse.progress.operation import Operation
+
+Place = tuple[UserId, str]
+
+
+class Activity:
+    """An index over the operations that have not ended, so that a sweep looks at the silent ones only.
+
+    It also keeps the leases: a holder is alive until its lease, renewed by `renew`, is over.
+    """
+
+    def __init__(self) -> None:
+        self._active: dict[Place, tuple[int, Operation]] = {}  # (updated_ms, …), oldest first
+        self._leases: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._active)
+
+    def note(self, user_id: UserId, operation: Operation) -> None:
+        """Note the operation's new state."""
+        place = (user_id, operation.operation_id)
+        if operation.outcome is not None:
+            self._active.pop(place, None)
+            return
+        known = self._active.get(place)
+        if known is not None and known[0] != operation.updated_ms:
+            del self._active[place]  # to the end
+        self._active[place] = (operation.updated_ms, operation)
+
+    def forget(self, user_id: UserId) -> None:
+        """Forget the user's operations."""
+        for place in [place for place in self._active if place[0] == user_id]:
+            del self._active[place]
+
+    def silent(self, before_ms: int) -> Sequence[Place]:
+        """Those with nothing running and no activity since `before_ms`."""
+        found = []
+        for place, (updated_ms, operation) in self._active.items():
+            if updated_ms > before_ms:
+                break
+            if not operation.runs:
+                found.append(place)
+        return found
+
+    def renew(self, holder: str, until_ms: int) -> None:
+        """Let `holder` be alive until then."""
+        self._leases[holder] = until_ms
+
+    def orphaned(self, now_ms: int) -> Sequence[tuple[UserId, str, Sequence[str]]]:
+        """The operations on which holders that are no longer alive work, and the runs of those."""
+        self._leases = {holder: until_ms for holder, until_ms in self._leases.items() if until_ms > now_ms}
+        found = []
+        for (user_id, operation_id), (_, operation) in self._active.items():
+            dead = [run.run_id for run in operation.runs.values() if run.holder not in self._leases]
+            if dead:
+                found.append((user_id, operation_id, dead))
+        return found

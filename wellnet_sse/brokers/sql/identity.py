@@ -1,0 +1,47 @@
+"""Whose history this is: the epoch of its cursors, and whether it can be trusted to be whole."""
+
+import secrets
+from pathlib import Path
+
+from sqlalchemy import insert, select, update
+
+from wellnet_sse.brokers.sql.tables import identity
+from wellnet_sse.storage.database import Database
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+async def claim_epoch(database: Database, owner: str) -> str:
+    """The epoch to go on with, after noting that `owner` writes here from now on.
+
+    It changes where entries that were answered may be gone: after a power loss, where SQLite was not told to
+    wait for the disk (`synchronous` other than FULL). `kill -9` loses nothing.
+    """
+    boot_id = _boot_id()
+    async with database.writing() as connection:
+        row = (await connection.execute(select(identity))).first()
+        if row is None:
+            epoch = _new_epoch()
+            values = {"id": 1, "epoch": epoch, "boot_id": boot_id, "owner": owner, "clean": False}
+            await connection.execute(insert(identity).values(values))
+            return epoch
+        lost_power = not row.clean and row.boot_id != boot_id and not database.survives_power_loss
+        epoch = _new_epoch() if lost_power else str(row.epoch)
+        await connection.execute(
+            update(identity).values(epoch=epoch, boot_id=boot_id, owner=owner, clean=False)
+        )
+        return epoch
+
+
+async def close_cleanly(database: Database, owner: str) -> None:
+    """Note that everything was written."""
+    async with database.writing() as connection:
+        await connection.execute(update(identity).where(identity.c.owner == owner).values(clean=True))
+
+
+def _new_epoch() -> str:
+    return secrets.token_hex(4)
+
+
+def _boot_id() -> str:
+    return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""

@@ -1,0 +1,35 @@
+"""What may still stand in a router: the user's pending clean-ups (protocol §6)."""
+
+from quart import Blueprint, Response, jsonify, request
+
+from wellnet_sse.progress.events import timestamp
+from wellnet_sse.provisioning.cleaner import operation_id_of
+from wellnet_sse.web.services import Services
+
+
+def blueprint(services: Services) -> Blueprint:
+    """`/api/routers/pendientes`."""
+    routers = Blueprint("routers", __name__, url_prefix="/api/routers")
+
+    @routers.get("/pendientes")
+    async def pending() -> Response:
+        found = await services.removals.cleanups.of_user(services.identity.user(request))
+        response: Response = jsonify(
+            {
+                "pendientes": [
+                    {
+                        "direccion_ip": one.address,
+                        "operation_id": operation_id_of(one.cleanup_id),
+                        "escritura": one.write_state.value,
+                        "intentos": one.attempts,
+                        "creado": timestamp(one.created_ms),
+                        "proximo_intento": timestamp(one.next_ms),
+                    }
+                    for one in found
+                ]
+            }
+        )
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+    return routers
