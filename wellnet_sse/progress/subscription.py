@@ -188,6 +188,9 @@ class Subscription:
                     return None  # what is held must not be told before the history that comes first
                 if batch := await self._catch_up():
                     return batch
+                if self._beat:
+                    self._beat = False
+                    return ()
             elif records := self.outbox.take(PIECE_BYTES):
                 self._position = records[-1].cursor
                 self._floor = self._position.seq
@@ -211,13 +214,16 @@ class Subscription:
                 return await self._state_after(page, position)
         except UnavailableError:
             await self._something(RETRY_SECONDS)
-            self._beat = False
             return ()
-        self._stand_at(page.upto)
         # From here to the end nothing is awaited: what is held follows this page without a hole.
         level = page.level and not self._overflowed and self._home.is_level(self.user_id, page.upto)
         self._joining, self._overflowed = not level, False
-        items = self._items(page.records, more=not level or len(self.outbox) > 0)
+        records, upto = page.records, page.upto
+        if not level and self.operation_id is not None and records and isinstance(records[-1].event, Ending):
+            # Whether it is the final one is known with what follows: it is read again with that.
+            records, upto = records[:-1], upto._replace(seq=records[-1].cursor.seq - 1)
+        self._stand_at(upto)
+        items = self._items(records, more=not level or len(self.outbox) > 0)
         if level and self._tell_live and not (items and isinstance(items[-1], Final)):
             self._tell_live = False
             items.append(Live(page.upto))
@@ -242,9 +248,13 @@ class Subscription:
 
     async def _state(self, wanted: Wanted) -> list[Item]:
         state = await self._broker.state(self.user_id, wanted)
+        told, records = self._position, state.records
+        if told is not None and told.epoch == state.cursor.epoch:
+            # Ids rise on a connection: what it has told before is not told again.
+            records = [record for record in records if record.cursor.seq > told.seq]
         self._floor = 0
         self._stand_at(state.cursor)
-        return self._items(state.records, more=not state.ended)
+        return self._items(records, more=not state.ended)
 
     def _stand_at(self, cursor: Cursor) -> None:
         self._position = cursor

@@ -188,6 +188,14 @@ def _documented() -> Part:
         "/api/conexiones/eliminar": _work(
             "eliminarConexion", "All three, in this order, as one operation", QuitarAsignacion
         ),
+        "/api/routers/pendientes": {
+            "parameters": parameter_refs("userId", "X-User-ID"),
+            "get": operation(
+                "listPending",
+                "What may still stand in a router: the user's pending clean-ups",
+                {"200": json_answer("They are", "Pending")} | refused(400, 401, 405, 500, 503),
+            ),
+        },
     }
 
 

@@ -70,7 +70,7 @@ class SqlBroker:
         await self._lock.acquire(wait_seconds=self._lock_wait_seconds)
         self._epoch = await identity.claim_epoch(self._database, self._owner)
         await self._cache.load(await self._store.users_with_unfinished(), self._clock())
-        self._writer = Writer(self._store, self._cache, self._epoch, self._clock, self._feed)
+        self._writer = Writer(self._store, self._cache, self._epoch, self._clock, self._publish)
 
     async def aclose(self) -> None:
         """See `Broker.aclose`."""
@@ -127,7 +127,8 @@ class SqlBroker:
             return self._state(known, active)
         if wanted.ended_after_seq is None and (wanted.ended_since_ms or 0) > self._clock() - RECENT_MS // 2:
             recent = [kept.operation for kept in known.operations.values() if _ended_since(kept, wanted)]
-            return self._state(known, active + recent)
+            recent.sort(key=lambda operation: -operation.ending_seq)
+            return self._state(known, active + recent[: wanted.newest])
         async with self._running().turn:
             ended = await self._store.ended(
                 user_id,
@@ -191,12 +192,16 @@ class SqlBroker:
                     gone = await self._store.forget_entries(user_id, upto)
                     self._cache.trimmed(user_id, upto, gone)
         async with turn:
-            await self._store.forget_ended(before_ms=before_ms, newest=self._history_events)
-            self._cache.evict_idle(now_ms)
+            oldest_kept = await self._store.forget_ended(before_ms=before_ms, newest=self._history_events)
+            self._cache.evict_ended(max(before_ms, now_ms - RECENT_MS), oldest_kept)
+            self._cache.evict_idle(now_ms - RECENT_MS)
 
     def active_operations(self) -> int:
         """See `Broker.active_operations`."""
         return len(self._cache.activity)
+
+    def _publish(self, user_id: UserId, records: Sequence[Record]) -> None:
+        self._feed(user_id, records)
 
     def _running(self) -> Writer:
         if self._writer is None:

@@ -1,7 +1,7 @@
 """What is known of users without asking the database: only what is committed."""
 
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wellnet_sse.brokers.activity import Activity
@@ -74,12 +74,18 @@ class Cache:
             for kept in await self._store.find(missing):
                 self._users[kept.user_id].operations[kept.operation.operation_id] = kept
 
+    def trimmed_seq(self, user_id: UserId, operation_id: str) -> int:
+        """The newest entry under this id that may be gone."""
+        known = self._users[user_id]
+        kept = known.operations.get(operation_id)
+        # An operation of the same id may have been forgotten with all that it wrote.
+        return known.floor if kept is None else kept.trimmed_seq
+
     def install(self, user_id: UserId, operation: Operation) -> None:
         """Take over an operation's state that was just committed."""
-        operations = self._users[user_id].operations
-        before = operations.get(operation.operation_id)
-        trimmed_seq = 0 if before is None else before.trimmed_seq
-        operations[operation.operation_id] = Kept(user_id, operation, trimmed_seq)
+        trimmed_seq = self.trimmed_seq(user_id, operation.operation_id)
+        kept = Kept(user_id, operation, trimmed_seq)
+        self._users[user_id].operations[operation.operation_id] = kept
         self.activity.note(user_id, operation)
 
     def extend(self, user_id: UserId, records: Sequence[Record]) -> None:
@@ -105,12 +111,19 @@ class Cache:
             self._users.pop(user_id, None)
             self.activity.forget(user_id)
 
-    def evict_idle(self, now_ms: int) -> None:
-        """Forget operations that ended a while ago, and users at rest."""
-        before_ms = now_ms - RECENT_MS
-        for user_id, known in list(self._users.items()):
+    def evict_ended(self, before_ms: int, oldest_kept: Mapping[UserId, int]) -> None:
+        """Forget operations that ended before then, or whose ending is older than the user's oldest kept."""
+        for user_id, known in self._users.items():
+            oldest = oldest_kept.get(user_id, 0)
             for operation_id, kept in list(known.operations.items()):
-                if kept.operation.finished_ms is not None and kept.operation.finished_ms < before_ms:
+                finished_ms = kept.operation.finished_ms
+                if finished_ms is not None and (
+                    finished_ms < before_ms or kept.operation.ending_seq < oldest
+                ):
                     del known.operations[operation_id]
+
+    def evict_idle(self, before_ms: int) -> None:
+        """Forget users without operations who were not asked for since then."""
+        for user_id, known in list(self._users.items()):
             if not known.operations and known.touched_ms < before_ms:
                 del self._users[user_id]

@@ -51,10 +51,11 @@ class Writes:
         place = (user_id, record.cursor.seq, entry.operation_id)
         self.entries.append((*place, *of_kind, entry.progress, entry.at_ms))
 
-    def add_operation(self, user_id: UserId, operation: Operation) -> None:
-        """Keep the operation's state."""
+    def add_operation(self, user_id: UserId, operation: Operation, trimmed_seq: int) -> None:
+        """Keep the operation's state; `trimmed_seq` counts where it is new."""
         name, times = operation.operation_id, (operation.started_ms, operation.finished_ms)
-        self.operations.append((user_id, name, dump(operation), *times, operation.ending_seq, 0))
+        row = (user_id, name, dump(operation), *times, operation.ending_seq, trimmed_seq)
+        self.operations.append(row)
 
     def add_user(self, user_id: UserId, seq: int) -> None:
         """Move the user on to `seq`."""
@@ -201,8 +202,12 @@ class Store:
             await connection.execute(update(users).where(users.c.user_id == user_id).values(floor=floor))
         return last_of_operation
 
-    async def forget_ended(self, *, before_ms: int, newest: int) -> None:
-        """Delete operations and keys from before then, and of each user all but the newest ended ones."""
+    async def forget_ended(self, *, before_ms: int, newest: int) -> dict[UserId, int]:
+        """Delete operations and keys from before then, and of each user all but the newest ended ones.
+
+        Gives for each user who had more the oldest ending that is kept.
+        """
+        oldest_kept: dict[UserId, int] = {}
         ended = operations.c.finished_ms.is_not(None)
         counted = select(operations.c.user_id).where(ended).group_by(operations.c.user_id)
         async with self._database.writing() as connection:
@@ -211,10 +216,11 @@ class Store:
             for row in (await connection.execute(counted.having(func.count() > newest))).all():
                 mine = and_(operations.c.user_id == row.user_id, ended)
                 seqs = select(operations.c.ending_seq).where(mine).order_by(operations.c.ending_seq.desc())
-                oldest_kept = seqs.offset(newest - 1).limit(1).scalar_subquery()
-                await connection.execute(
-                    delete(operations).where(mine, operations.c.ending_seq < oldest_kept)
-                )
+                oldest = (await connection.execute(seqs.offset(newest - 1).limit(1))).scalar_one()
+                surplus = and_(mine, operations.c.ending_seq < oldest)
+                await connection.execute(delete(operations).where(surplus))
+                oldest_kept[row.user_id] = oldest
+        return oldest_kept
 
     async def _kept(self, wanted: Select[Any]) -> list[Kept]:
         rows = await self._rows(wanted)

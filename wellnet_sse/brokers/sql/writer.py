@@ -101,7 +101,8 @@ class _Stage:
             if records:
                 writes.add_user(user_id, records[-1].cursor.seq)
         for (user_id, _), operation in self.operations.items():
-            writes.add_operation(user_id, operation)
+            trimmed_seq = self.cache.trimmed_seq(user_id, operation.operation_id)
+            writes.add_operation(user_id, operation, trimmed_seq)
         for user_id, key in self.new_keys:
             writes.add_key(user_id, key, self.keys[(user_id, key)], self.now_ms)
         return writes
