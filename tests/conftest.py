@@ -16,6 +16,8 @@ import pytest_asyncio
 
 from tests.harness import ServerProcess
 
+pytest_plugins = ["tests.postgres", "tests.databases"]
+
 _users = itertools.count(1001)
 
 

@@ -23,6 +23,7 @@ from wellnet_sse.provisioning.service import RemovalService
 from wellnet_sse.settings import Settings
 from wellnet_sse.storage.database import Database
 from wellnet_sse.web import documented, health, openapi, operations, problems, publishing, routers, streams
+from wellnet_sse.web.converters import AnyId, AnyText
 from wellnet_sse.web.identity import Identity
 from wellnet_sse.web.origins import OriginPolicy
 from wellnet_sse.web.services import Services
@@ -41,6 +42,7 @@ def create_app(settings: Settings, *, pace_seconds: float = 0.0) -> Quart:
     `pace_seconds`: about how long each step of the work takes longer than it must, for people who watch.
     """
     app = Quart(__name__, static_folder=None)
+    app.url_map.converters |= {"text": AnyText, "id": AnyId}
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # only preflights are answered, see web/origins.py
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Quart types the abstract provider

@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from wellnet_sse.errors import OperationCancelledError, UnavailableError
+from wellnet_sse.errors import OperationCancelledError, UnavailableError, UnprocessableError
 from wellnet_sse.progress.broker import Appended, Broker, Change, IdempotencyKey
-from wellnet_sse.progress.events import Cursor, Status, UserId
+from wellnet_sse.progress.events import Cursor, Status, UserId, is_message, is_operation_id
 from wellnet_sse.progress.hub import CLOCKS, Hub, Limits
 from wellnet_sse.progress.keeper import Keeper
 from wellnet_sse.progress.operation import Operation
 from wellnet_sse.progress.subscription import Clocks
 from wellnet_sse.progress.supervisor import Supervisor
-from wellnet_sse.progress.work import Append, RunningOperation
+from wellnet_sse.progress.work import RunningOperation, check_step_name
 
 log = logging.getLogger(__name__)
 
@@ -88,9 +88,14 @@ class Progress:
 
     # Publishing
 
-    async def name(self, user_id: UserId, operation_id: str, *, steps: Iterable[str] = ()) -> bool:
-        """Begin an operation, or name it again; whether it began with this."""
-        change = partial(Operation.name, steps=tuple(steps))
+    async def name(self, user_id: UserId, operation_id: str, *, steps: Sequence[str] = ()) -> bool:
+        """Begin an operation, or name it again; whether it began with this.
+
+        Raises UnprocessableError where a name is none, as all that publishes here does.
+        """
+        steps = tuple(steps)
+        _check(operation_id, steps)
+        change = partial(Operation.name, steps=steps)
         return (await self.broker.append(user_id, operation_id, change)).created
 
     async def publish(
@@ -105,6 +110,9 @@ class Progress:
         key: IdempotencyKey | None = None,
     ) -> Cursor:
         """Publish a step for somebody outside; durable when it returns. Raises as `Operation.update` does."""
+        _check(operation_id, (step,))
+        if not is_message(message) or (progress is not None and progress not in range(101)):
+            raise UnprocessableError("Mensaje o progreso no válido")
         change = partial(Operation.update, step=step, status=status, message=message, progress=progress)
         appended = await self.broker.append(user_id, operation_id, change, key=key)
         if appended.cursor is None:
@@ -142,10 +150,12 @@ class Progress:
         async def append(change: Change) -> Appended:
             return await self.broker.append(user_id, operation_id, change)
 
-        failed = interrupted = False
+        _check(operation_id, (*declared, *(plan or ())))
+        begun = failed = interrupted = False
         try:
             begin = partial(Operation.begin_run, run_id=run_id, holder=self.holder, ends=ends)
             await append(partial(begin, steps=declared, plan=declared if plan is None else tuple(plan)))
+            begun = True
             yield RunningOperation(operation_id, append, run_id)
         except asyncio.CancelledError:
             interrupted = True
@@ -156,13 +166,17 @@ class Progress:
             failed = True
             raise
         finally:
-            finish = (
-                self._interrupt(user_id, operation_id, (run_id,))
-                if interrupted
-                else _settled(append, partial(Operation.finish_run, run_id=run_id, failed=failed))
-            )
-            # Shielded: the ending must be written although the work is being cancelled.
-            await asyncio.shield(self.supervisor.spawn(finish, name=f"finish {operation_id}"))
+            if begun or interrupted:  # what was refused has not begun; what was cut while it began may have
+                finish: Callable[[], Awaitable[object]] = (
+                    partial(self._interrupt, user_id, operation_id, (run_id,))
+                    if interrupted
+                    else partial(append, partial(Operation.finish_run, run_id=run_id, failed=failed))
+                )
+                # Shielded: the ending must be written although the work is being cancelled.
+                settling = self.supervisor.spawn(
+                    _settled(finish), name=f"finish {operation_id}", settles=True
+                )
+                await asyncio.shield(settling)
 
     # Looking after them
 
@@ -196,19 +210,25 @@ class Progress:
         def message(step: str) -> str:
             return told.get(step, f"Interrumpido en el paso {step}")
 
-        async def append(change: Change) -> Appended:
-            return await self.broker.append(user_id, operation_id, change)
-
-        await _settled(append, partial(Operation.interrupt, run_ids=run_ids, message=message))
+        interrupt = partial(Operation.interrupt, run_ids=run_ids, message=message)
+        await self.broker.append(user_id, operation_id, interrupt)
 
 
-async def _settled(append: Append, change: Change) -> None:
-    """Append what must be in the log, as soon as the broker takes it: it may be away for a while."""
+def _check(operation_id: str, steps: Iterable[str]) -> None:
+    """Names stand unescaped in ids and JSON, so nothing is begun under one that is none."""
+    if not is_operation_id(operation_id):
+        raise UnprocessableError("operation_id: 1 a 128 caracteres A-Z a-z 0-9 . _ : -")
+    for step in steps:
+        check_step_name(step)
+
+
+async def _settled(write: Callable[[], Awaitable[object]]) -> None:
+    """Write what must be in the log, as soon as the broker takes it: it may be away for a while."""
     for wait_seconds in SETTLE_WAITS_SECONDS:
         try:
-            await append(change)
+            await write()
         except UnavailableError:
             await asyncio.sleep(wait_seconds)
         else:
             return
-    await append(change)
+    await write()

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
-from wellnet_sse.errors import RunLostError, WellnetError
+from wellnet_sse.errors import RunLostError, UnprocessableError, WellnetError
 from wellnet_sse.progress.broker import Appended, Change
-from wellnet_sse.progress.events import MAX_MESSAGE_CHARACTERS, Status
+from wellnet_sse.progress.events import MAX_MESSAGE_CHARACTERS, Status, is_step_name
 from wellnet_sse.progress.operation import Operation
 
 COMPLETED_MESSAGE = "Completado"
@@ -20,6 +20,12 @@ def sentence(error: BaseException) -> str:
     return error.detail if isinstance(error, WellnetError) else "error interno del servidor"
 
 
+def check_step_name(name: str) -> None:
+    """Raise UnprocessableError where `name` is no step's."""
+    if not is_step_name(name):
+        raise UnprocessableError("step: 1 a 64 caracteres A-Z a-z 0-9 . _ : -")
+
+
 class RunningStep:
     """A step at work; given by `RunningOperation.step`."""
 
@@ -30,9 +36,14 @@ class RunningStep:
         self._append = append
         self._run_id = run_id
 
-    async def update(self, progress: int | None, message: str) -> None:
-        """Publish `in_progress` with `progress` 0..100 or None; a lower number is sent as the last one."""
-        await self._publish(Status.IN_PROGRESS, message, progress)
+    async def update(self, progress: float | None, message: str) -> None:
+        """Publish `in_progress` with `progress` 0..100 or None; a lower number is sent as the last one.
+
+        Progress must not be what work fails of: a number is rounded down and brought into its range, a
+        message cut to 2,000 characters, and what cannot be written as UTF-8 replaced by `?`.
+        """
+        number = None if progress is None else max(0, min(100, int(progress)))
+        await self._publish(Status.IN_PROGRESS, message, number)
 
     async def _publish(self, status: Status, message: str, progress: int | None) -> None:
         await self._append(
@@ -40,7 +51,7 @@ class RunningStep:
                 Operation.update,
                 step=self.name,
                 status=status,
-                message=message[:MAX_MESSAGE_CHARACTERS],
+                message=message[:MAX_MESSAGE_CHARACTERS].encode(errors="replace").decode(),
                 progress=progress,
                 run_id=self._run_id,
             )
@@ -62,6 +73,7 @@ class RunningOperation:
         Raises OperationCancelledError at its beginning where `cancelar` was asked for. A block that is
         cancelled as a task says so through the operation, which is then interrupted.
         """
+        check_step_name(name)
         await self._append(partial(Operation.enter_step, run_id=self._run_id, step=name))
         step = RunningStep(name, self._append, self._run_id, done)
         try:

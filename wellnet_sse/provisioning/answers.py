@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, delete, func, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import UpdateBase
 
@@ -107,8 +107,12 @@ class Answers:
 
     async def release_expired(self, older_than_ms: int) -> int:
         """Delete what was finished, or abandoned, before this moment (milliseconds since 1970)."""
-        last = func.coalesce(Answer.finished_at, Answer.started_at)
-        return await self._rows(delete(Answer).where(last < older_than_ms))
+        old = func.coalesce(Answer.finished_at, Answer.started_at) < older_than_ms
+        async with self._database.session() as session:
+            holders = await session.scalars(select(Answer.holder).where(old, Answer.status == "running"))
+            alive = [holder for holder in holders if self._is_alive(holder)]
+        over = or_(Answer.status != "running", Answer.holder.not_in(alive))
+        return await self._rows(delete(Answer).where(old, over))
 
     async def _find(self, key: AnswerKey) -> Answer | None:
         async with self._database.session() as session:

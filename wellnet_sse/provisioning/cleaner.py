@@ -6,7 +6,7 @@ import logging
 from wellnet_sse.errors import WellnetError
 from wellnet_sse.progress.events import UserId
 from wellnet_sse.progress.tracker import Progress
-from wellnet_sse.provisioning.cleanups import Cleanups, Owner, Pending
+from wellnet_sse.provisioning.cleanups import Cleanups, Pending
 from wellnet_sse.provisioning.removal import REMOVE_ROUTER, Removals, StepWork, Untold
 from wellnet_sse.provisioning.router import WriteState
 
@@ -47,10 +47,11 @@ class Cleaner:
         """What is known of the router after a step was interrupted, and what is safe to do."""
         known = WriteState.NOT_SENT
         if step == REMOVE_ROUTER:
-            owner = Owner(user_id, operation_id)
-            for pending in await self._cleanups.of_operation(owner):
-                known = pending.write_state
-            await self._cleanups.hurry(owner)
+            for pending in await self._cleanups.of_user(user_id):
+                # It is the operation's own, or the operation is the clean-up itself.
+                if operation_id in (pending.owner.operation_id, operation_id_of(pending.cleanup_id)):
+                    known = pending.write_state
+                    await self._cleanups.hurry(pending.cleanup_id)
         return f"Interrumpido en el paso {step}: {_TOLD[known]}"
 
     async def clean_due(self) -> None:

@@ -53,17 +53,25 @@ class Cleanups:
         self._now_ms = now_ms
 
     async def begin(self, owner: Owner, address: str, write_state: WriteState) -> int:
-        """Record what is known of the write before it goes on; gives the id of the user's record of it."""
+        """Record what is known of the write before it goes on; gives the id of the user's record of it.
+
+        A record that is there already stays, and what an earlier attempt has sent stays sent.
+        """
         now_ms = self._now_ms()
-        known = {
-            "operation_id": owner.operation_id,
+        latest = {"operation_id": owner.operation_id, "next_ms": now_ms + WORK_MS}
+        new = {
+            "user_id": owner.user_id,
+            "address": address,
             "write_state": write_state.value,
-            "next_ms": now_ms + WORK_MS,
+            "attempts": 0,
+            "created_ms": now_ms,
+            **latest,
         }
+        if write_state is not WriteState.NOT_SENT:
+            latest["write_state"] = write_state.value
         mine = (Cleanup.user_id.is_not_distinct_from(owner.user_id), Cleanup.address == address)
-        new = {"user_id": owner.user_id, "address": address, "attempts": 0, "created_ms": now_ms, **known}
         async with self._database.writing() as connection:
-            again = update(Cleanup).where(*mine).values(known).returning(Cleanup.id)
+            again = update(Cleanup).where(*mine).values(latest).returning(Cleanup.id)
             cleanup_id = (await connection.execute(again)).scalars().first()
             if cleanup_id is None:
                 begun = insert(Cleanup).values(new).returning(Cleanup.id)
@@ -79,11 +87,9 @@ class Cleanups:
         wait_ms = min(LAST_WAIT_MS, FIRST_WAIT_MS << min(attempts, 20))
         await self._set(cleanup_id, attempts=attempts, next_ms=self._now_ms() + wait_ms)
 
-    async def hurry(self, owner: Owner) -> None:
-        """The work is dead: its records need not wait for it."""
-        mine = (Cleanup.user_id == owner.user_id, Cleanup.operation_id == owner.operation_id)
-        async with self._database.writing() as connection:
-            await connection.execute(update(Cleanup).where(*mine).values(next_ms=self._now_ms()))
+    async def hurry(self, cleanup_id: int) -> None:
+        """The work is dead: its record need not wait for it."""
+        await self._set(cleanup_id, next_ms=self._now_ms())
 
     async def resolve(self, address: str) -> None:
         """The address is out of its router, and that is told: nothing is pending any more."""
@@ -106,11 +112,6 @@ class Cleanups:
     async def of_user(self, user_id: UserId) -> Sequence[Pending]:
         """The user's pending clean-ups, oldest first."""
         return await self._find(select(Cleanup).where(Cleanup.user_id == user_id).order_by(Cleanup.id))
-
-    async def of_operation(self, owner: Owner) -> Sequence[Pending]:
-        """Those that the operation's work has begun."""
-        mine = (Cleanup.user_id == owner.user_id, Cleanup.operation_id == owner.operation_id)
-        return await self._find(select(Cleanup).where(*mine).order_by(Cleanup.id))
 
     async def _set(self, cleanup_id: int, **values: object) -> None:
         async with self._database.writing() as connection:

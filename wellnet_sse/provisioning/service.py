@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import structlog
 
-from wellnet_sse.errors import OperationCancelledError, WellnetError
+from wellnet_sse.errors import OperationCancelledError, UnavailableError, WellnetError
 from wellnet_sse.progress.events import Status, UserId
 from wellnet_sse.progress.hub import wall_clock_ms
 from wellnet_sse.progress.tracker import Progress
@@ -38,6 +38,9 @@ class Answer(NamedTuple):
     def success(self) -> bool:
         """Whether the work was done."""
         return self.http_status < 400
+
+
+_STOPPED = Answer(503, "El servidor se detuvo antes de terminar")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +161,12 @@ class RemovalService:
             job = Job(claim.answer, fresh=True)
             await self._settle(claim, lambda: self._told(request, key, ends, lambda: begun.set_result(job)))
         except BaseException as error:
+            # Begun already, it has been settled: whoever asked reads it in the answer.
             if not begun.done():
-                begun.set_exception(error)
-            elif not isinstance(error, Exception):
+                stopped = UnavailableError(_STOPPED.message)
+                begun.set_exception(error if isinstance(error, Exception) else stopped)
+            if not isinstance(error, Exception):
                 raise
-            # Otherwise it has been settled: whoever asked reads it in the answer.
 
     async def _told(
         self, request: Request, key: AnswerKey, ends: bool | None, begin: Callable[[], None]
@@ -204,9 +208,14 @@ class RemovalService:
                 del self._running[holder]
         if isinstance(claim, Fresh):
             mine = _Claim(key, claim.attempt, holder, answer)
-            if not claim.abandoned or (message := await self._done_in_log(key)) is None:
+            # Whoever began this may have died between its last event and its answer: the log is the truth.
+            try:
+                message = await self._done_in_log(key) if claim.abandoned else None
+            except BaseException as error:
+                self._let_go(mine, _failure(error))
+                raise
+            if message is None:
                 return mine
-            # Whoever began this died between its last event and its answer: the log is the truth.
             await self._keep(mine, Answer(200, message))
             return Job(answer, fresh=False, replayed=True)
         if isinstance(claim, Running):
@@ -223,16 +232,24 @@ class RemovalService:
         return {**ANSWERS, ELIMINAR: ALL_REMOVED}[key.step] if done else None
 
     async def _settle(self, claim: _Claim, work: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Do the claimed work and keep its answer, whatever becomes of it; raises what the work raises."""
-        answer = Answer(503, "El servidor se detuvo antes de terminar")
+        """Do the claimed work and keep its answer; raises what the work raises.
+
+        Of work that is cut off nothing is kept: whoever asks next reads in the log how far it came.
+        """
+        answer = None
         try:
             answer = await work()
         except Exception as error:
             answer = _failure(error)
             raise
         finally:
-            keep = self._keep(claim, answer)
-            await asyncio.shield(self._progress.supervisor.spawn(keep, name=f"answer {claim.key.step}"))
+            if answer is None:
+                self._let_go(claim, _STOPPED)
+            else:
+                keeping = self._progress.supervisor.spawn(
+                    self._keep(claim, answer), name=f"answer {claim.key.step}", settles=True
+                )
+                await asyncio.shield(keeping)
         return answer
 
     async def _keep(self, claim: _Claim, answer: Answer) -> None:
@@ -245,19 +262,28 @@ class RemovalService:
                 message=answer.message,
             )
         finally:
-            # Kept or not, who waits is answered; a claim that nobody holds counts as failed.
-            del self._running[claim.holder]
-            claim.answer.set_result(answer)
+            self._let_go(claim, answer)  # kept or not, who waits is answered
+
+    def _let_go(self, claim: _Claim, answer: Answer) -> None:
+        """Hold the claim no more; one that nobody holds, and that was not kept, counts as abandoned."""
+        del self._running[claim.holder]
+        claim.answer.set_result(answer)
 
 
 async def _run_step(operation: RunningOperation, work: StepWork, owner: Owner) -> Answer:
     async with operation.step(work.step, done=work.done_message) as step:
         await work.run(step, owner)
-    await work.settle()
+    try:
+        await work.settle()
+    except UnavailableError as error:
+        # It is done, and told: what is left to tidy up must not make a failure of it.
+        log.warning("settling_put_off", extra={"step": work.step, "detail": error.detail})
     return Answer(200, work.answer_message)
 
 
-def _failure(error: Exception) -> Answer:
+def _failure(error: BaseException) -> Answer:
+    if isinstance(error, asyncio.CancelledError):
+        return _STOPPED
     if isinstance(error, JoinedStepError):
         return error.answer
     if not isinstance(error, WellnetError):

@@ -123,12 +123,16 @@ class ProgressSocket:
 
 def _parse(text: str) -> dict[str, Any]:
     try:
-        message = json.loads(text)
+        message = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise BadRequestError("El mensaje no es JSON válido") from error
     if not isinstance(message, dict):
         raise BadRequestError("El mensaje debe ser un objeto JSON")
     return message
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")  # Python reads NaN and Infinity; RFC 8259 knows neither
 
 
 def _first_closed(group: BaseExceptionGroup[Exception]) -> _Closed:

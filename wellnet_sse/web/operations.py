@@ -1,6 +1,7 @@
 """Operations over HTTP: begin, read, list, stop and cancel (protocol §5)."""
 
 import hashlib
+import re
 import secrets
 from urllib.parse import quote, urlencode
 
@@ -43,7 +44,7 @@ def blueprint(services: Services) -> Blueprint:
         response.headers["Location"] = location(operation_id)
         return response
 
-    @operations.get("/<operation_id>")
+    @operations.get("/<id:operation_id>")
     async def read(operation_id: str) -> Response:
         user_id = services.identity.user(request)
         found = await progress.broker.operation(user_id, checked_operation_id(operation_id))
@@ -78,8 +79,9 @@ def blueprint(services: Services) -> Blueprint:
         response.headers["Cache-Control"] = "no-cache"
         return response
 
-    @operations.post("/<operation_id>/detener")
+    @operations.post("/<text:operation_id>/detener")
     async def stop(operation_id: str) -> Response:
+        services.check_accepts_work()
         user_id = services.identity.user(request)
         checked_operation_id(operation_id)
         await read_body(Empty)
@@ -90,8 +92,9 @@ def blueprint(services: Services) -> Blueprint:
         response.status_code = 200 if ended else 202
         return response
 
-    @operations.post("/<operation_id>/cancelar")
+    @operations.post("/<text:operation_id>/cancelar")
     async def cancel(operation_id: str) -> Response:
+        services.check_accepts_work()
         user_id = services.identity.user(request)
         checked_operation_id(operation_id)
         await read_body(Empty)
@@ -106,7 +109,7 @@ def blueprint(services: Services) -> Blueprint:
 def _limit(text: str | None) -> int:
     if text is None:
         return PAGE_OPERATIONS
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_PAGE_OPERATIONS:
+    if re.fullmatch("[1-9][0-9]{0,2}", text) is None or int(text) > MAX_PAGE_OPERATIONS:
         raise BadRequestError(f"limit debe ser un número de 1 a {MAX_PAGE_OPERATIONS}")
     return int(text)
 

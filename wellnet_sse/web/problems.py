@@ -20,11 +20,12 @@ DOCUMENTED_PATHS = frozenset(
 )
 """These answer `{"success": …, "message": …}`, refusals too (protocol §1)."""
 
-_SENTENCES = {
-    404: "No existe esa ruta",
-    405: "La ruta no admite ese método",
-    408: "El cuerpo tardó demasiado",
+_HTTP = {
+    404: ("No encontrado", "No existe esa ruta"),
+    405: ("Método no permitido", "La ruta no admite ese método"),
+    408: ("Tiempo agotado", "El cuerpo tardó demasiado en llegar"),
 }
+"""What Quart refuses by itself: title and detail."""
 
 
 def answer(success: bool, message: str, status: int) -> Response:
@@ -54,9 +55,9 @@ def install(app: Quart, metrics: Metrics) -> None:
         if isinstance(error, RequestEntityTooLarge):
             return problem(PayloadTooLargeError("El cuerpo pasa de 64 KiB"))
         status = error.code or 500
-        detail = _SENTENCES.get(status, "La solicitud no se puede atender")
+        title, detail = _HTTP.get(status, ("Solicitud rechazada", "La solicitud no se puede atender"))
         code = NotFoundError.code if status == 404 else error.name.lower().replace(" ", "_")
-        response = _refusal(status, code, error.name, detail, None)
+        response = _refusal(status, code, title, detail, None)
         if isinstance(error, MethodNotAllowed) and error.valid_methods:
             response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
         return response

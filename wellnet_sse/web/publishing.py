@@ -17,7 +17,7 @@ def blueprint(services: Services) -> Blueprint:
     publishing = Blueprint("publishing", __name__, url_prefix="/api/operaciones")
     progress = services.progress
 
-    @publishing.post("/<operation_id>/pasos/<step>")
+    @publishing.post("/<text:operation_id>/pasos/<text:step>")
     async def publish(operation_id: str, step: str) -> Response:
         services.check_accepts_work()
         user_id = services.identity.user(request)

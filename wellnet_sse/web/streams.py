@@ -43,7 +43,7 @@ def blueprint(services: Services) -> Blueprint:
         services.slots.take(user_id)
         return open_stream(services, progress.hub.subscribe(user_id, cursor=_cursor()))
 
-    @streams.route("/sse/operations/<path:operation_id>", methods=["GET", "HEAD"])
+    @streams.route("/sse/operations/<text:operation_id>", methods=["GET", "HEAD"])
     async def watch_one(operation_id: str) -> Response:
         user_id = services.identity.user(request)
         checked_operation_id(operation_id)

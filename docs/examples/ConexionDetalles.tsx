@@ -1,0 +1,62 @@
+// The source document's ConexionDetalles.tsx, with live progress: one button, one operation of the server.
+
+import * as React from 'react';
+
+import type { OperationState, ProgressClient } from 'wellnet-progress-client';
+import { useOperationWith } from 'wellnet-progress-client/use-operation';
+
+const useOperation = useOperationWith(React);
+
+const OUTCOMES: Record<NonNullable<OperationState['outcome']>, string> = {
+  completed: 'Conexión eliminada por completo',
+  failed: 'No se pudo completar',
+  cancelled: 'Cancelada',
+  interrupted: 'Interrumpida: el servidor se detuvo',
+  expired: 'Sin noticias del servidor',
+  lost: 'El servidor perdió el registro de esta operación: compruebe el estado de la conexión',
+};
+
+interface Props {
+  /** One for the whole application: `new ProgressClient({ userId: loginData.id, baseUrl: 'https://wellnet-rd.com:444' })` */
+  client: ProgressClient;
+  connectionDetails: { id_conexion: number };
+}
+
+export function ConexionDetalles({ client, connectionDetails }: Props) {
+  const [operationId, setOperationId] = React.useState<string | null>(null);
+  const [refusal, setRefusal] = React.useState<string | null>(null);
+  const { operation, connection } = useOperation(client, operationId);
+
+  async function eliminar() {
+    // The same id again is the next attempt of the same operation.
+    const id = operationId ?? client.newOperationId('remove-config');
+    setOperationId(id);
+    setRefusal(null);
+    try {
+      const { id_conexion } = connectionDetails;
+      await client.run('/api/conexiones/eliminar', { id_conexion }, { operationId: id });
+    } catch (error) {
+      setRefusal(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  const isRunning = operationId !== null && refusal === null && !operation?.outcome;
+  return (
+    <section aria-busy={isRunning}>
+      <button onClick={eliminar} disabled={isRunning || operation?.outcome === 'completed'}>
+        {operation?.outcome && operation.outcome !== 'completed' ? 'Reintentar' : 'Eliminar'}
+      </button>
+      {isRunning && connection.state !== 'live' && <p role="status">Sin conexión: el trabajo sigue en el servidor</p>}
+      {operation && <progress max={100} value={operation.progress ?? undefined} aria-label="Progreso total" />}
+      <ol>
+        {operation?.steps.map(({ step, status, message, progress }) => (
+          <li key={step} data-status={status}>
+            {message} {status === 'in_progress' && progress !== null && `(${progress} %)`}
+          </li>
+        ))}
+      </ol>
+      {operation?.outcome && <p role="status">{OUTCOMES[operation.outcome]}</p>}
+      {refusal && <p role="alert">{refusal}</p>}
+    </section>
+  );
+}
