@@ -14,7 +14,7 @@ from wellnet_sse.extension import QuartProgress
 from wellnet_sse.metrics import Metrics
 from wellnet_sse.progress.broker import Broker
 from wellnet_sse.progress.hub import Limits, wall_clock_ms
-from wellnet_sse.progress.subscription import CloseReason
+from wellnet_sse.progress.items import CloseReason
 from wellnet_sse.progress.tracker import Lifetimes
 from wellnet_sse.provisioning.cleaner import Cleaner
 from wellnet_sse.provisioning.removal import Pace, Removals

@@ -89,7 +89,7 @@ async def _simulated_router(settings: Settings) -> AsyncIterator[str]:
     listener = sockets.listen(*split_bind(settings.demo_router_bind))
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(runner.serve(simulator.app, listener, stop=stop))
+        tasks.create_task(runner.serve(simulator.app, listener, stop=stop, is_main=False))
         try:
             yield sockets.url_of(listener)
         finally:

@@ -5,10 +5,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from wellnet_sse.progress.audience import Audience
 from wellnet_sse.progress.broker import Broker
 from wellnet_sse.progress.events import Cursor, Record, UserId
+from wellnet_sse.progress.items import Clocks, CloseReason
 from wellnet_sse.progress.outbox import LIMIT_BYTES, LIMIT_EVENTS, Outbox
-from wellnet_sse.progress.subscription import Clocks, CloseReason, Subscription
+from wellnet_sse.progress.subscription import Subscription
+
+FLUSH_SECONDS = 0.002
+"""How long records may be gathered while there is much to write."""
 
 ABORT_AFTER_SECONDS = 5.0
 """How long a closed reader may take nothing before its connection is aborted."""
@@ -38,32 +43,34 @@ class _Channel:
     __slots__ = ("_all", "_by_operation", "_first_seq", "_newest")
 
     def __init__(self) -> None:
-        self._all: set[Subscription] = set()
-        self._by_operation: dict[str, set[Subscription]] = {}
+        self._all = Audience(final_ends=False)
+        self._by_operation: dict[str, Audience] = {}
         self._first_seq = 0
         self._newest: Cursor | None = None
 
     def __iter__(self) -> Iterator[Subscription]:
         yield from self._all
-        for subscriptions in self._by_operation.values():
-            yield from subscriptions
+        for audience in self._by_operation.values():
+            yield from audience
 
     def __bool__(self) -> bool:
         return bool(self._all or self._by_operation)
 
-    def join(self, subscription: Subscription) -> None:
-        if subscription.operation_id is None:
-            self._all.add(subscription)
-        else:
-            self._by_operation.setdefault(subscription.operation_id, set()).add(subscription)
+    def audience(self, subscription: Subscription) -> Audience:
+        """The audience that it belongs to."""
+        operation_id = subscription.operation_id
+        if operation_id is None:
+            return self._all
+        audience = self._by_operation.get(operation_id)
+        if audience is None:
+            audience = self._by_operation[operation_id] = Audience(final_ends=True)
+        return audience
 
     def leave(self, subscription: Subscription) -> None:
-        self._all.discard(subscription)
-        mine = self._by_operation.get(subscription.operation_id or "")
-        if mine is not None:
-            mine.discard(subscription)
-            if not mine:
-                del self._by_operation[subscription.operation_id or ""]
+        audience = self.audience(subscription)
+        audience.leave(subscription)
+        if not audience and subscription.operation_id is not None:
+            del self._by_operation[subscription.operation_id]
 
     def is_level(self, cursor: Cursor) -> bool:
         """Whether the feed goes on from `cursor`: nothing lies between it and what was fed first."""
@@ -74,8 +81,8 @@ class _Channel:
             self._first_seq, self._newest = cursor.seq + 1, cursor
         return self._first_seq <= cursor.seq + 1
 
-    def feed(self, record: Record) -> int:
-        """Offer the record to its readers; how many they are."""
+    def feed(self, record: Record) -> Iterator[Audience]:
+        """Those who are to be told of the record; a hole before it sends all of them back to history."""
         newest, cursor = self._newest, record.cursor
         if newest is None:
             self._first_seq = cursor.seq
@@ -83,14 +90,13 @@ class _Channel:
             self._first_seq = cursor.seq
             self._lose(epoch_changed=cursor.epoch != newest.epoch)
         elif cursor.seq <= newest.seq:
-            return 0  # fed before
+            return  # fed before
         self._newest = cursor
-        for subscription in self._all:
-            subscription.offer(record)
-        of_operation = self._by_operation.get(record.event.operation_id, ())
-        for subscription in of_operation:
-            subscription.offer(record)
-        return len(self._all) + len(of_operation)
+        if self._all:
+            yield self._all
+        audience = self._by_operation.get(record.event.operation_id)
+        if audience is not None:
+            yield audience
 
     def _lose(self, *, epoch_changed: bool) -> None:
         for subscription in self:
@@ -106,6 +112,8 @@ class Hub:
         self._clocks = clocks
         self._channels: dict[UserId, _Channel] = {}
         self._closing: CloseReason | None = None
+        self._due: list[Audience] = []
+        self._flushed_at = 0.0
         self.emptied = asyncio.Event()
         """Set while nobody reads."""
         self.emptied.set()
@@ -148,7 +156,8 @@ class Hub:
 
     def join(self, subscription: Subscription) -> None:
         """See `Home.join`."""
-        self._channels.setdefault(subscription.user_id, _Channel()).join(subscription)
+        channel = self._channels.setdefault(subscription.user_id, _Channel())
+        channel.audience(subscription).join(subscription)
         self.emptied.clear()
         if self._closing is not None:
             subscription.close(self._closing)
@@ -162,6 +171,14 @@ class Hub:
         if not self._channels:
             self.emptied.set()
 
+    def go_direct(self, subscription: Subscription) -> None:
+        """See `Home.go_direct`."""
+        self._channels[subscription.user_id].audience(subscription).go_direct(subscription)
+
+    def stop_direct(self, subscription: Subscription) -> None:
+        """See `Home.stop_direct`."""
+        self._channels[subscription.user_id].audience(subscription).stop_direct(subscription)
+
     def is_level(self, user_id: UserId, cursor: Cursor) -> bool:
         """See `Home.is_level`."""
         return self._channels[user_id].is_level(cursor)
@@ -172,24 +189,43 @@ class Hub:
         channel = self._channels.get(user_id)
         if channel is not None:
             for record in records:
-                self.deliveries += channel.feed(record)
+                for audience in channel.feed(record):
+                    self.deliveries += len(audience)
+                    if audience.publish(record):
+                        if not self._due:
+                            self._schedule_flush()
+                        self._due.append(audience)
+
+    def _schedule_flush(self) -> None:
+        """At once when idle, and after the tick when busy: then what comes meanwhile goes out with it."""
+        loop = asyncio.get_running_loop()
+        due = self._flushed_at + FLUSH_SECONDS
+        if loop.time() >= due:
+            loop.call_soon(self._flush)
+        else:
+            loop.call_at(due, self._flush)
+
+    def _flush(self) -> None:
+        due, self._due = self._due, []
+        now = self._clocks.monotonic()
+        for audience in due:
+            audience.flush(now)
+        self._flushed_at = asyncio.get_running_loop().time()
 
     def tick(self) -> None:
         """Let idle readers know that all is well; close the slow, abort what does not even take that.
 
-        To be called about every second by whoever owns the hub.
+        To be called about every second by whoever owns the hub: it is the one clock of all readers.
         """
         now = self._clocks.monotonic()
         for subscription in self.subscriptions():
-            since_seconds = now - subscription.handed_at
-            if not subscription.handing:
-                if since_seconds >= self._limits.heartbeat_seconds:
-                    subscription.beat()
-            elif subscription.closed_at is None:
-                if since_seconds >= self._limits.slow_seconds:
-                    subscription.close(CloseReason.SLOW)
-            elif now - subscription.closed_at >= ABORT_AFTER_SECONDS and subscription.abort is not None:
-                subscription.abort()
+            if subscription.closed_at is not None:
+                if now - subscription.closed_at >= ABORT_AFTER_SECONDS and subscription.abort is not None:
+                    subscription.abort()
+            elif subscription.is_stuck(now, self._limits.slow_seconds):
+                subscription.close(CloseReason.SLOW)
+            elif not subscription.handing and now - subscription.handed_at >= self._limits.heartbeat_seconds:
+                subscription.beat(now)
 
     def close(self, reason: CloseReason) -> None:
         """End every reader, and those that come from now on."""

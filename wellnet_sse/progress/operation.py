@@ -194,14 +194,23 @@ class Operation:
         current.run = run_id
         return ()
 
-    def finish_run(self, at_ms: int, *, run_id: str, failed: bool = False) -> Sequence[Entry]:
-        """The run is over; `failed` where an exception left it. A run that was lost changes nothing."""
+    def finish_run(self, at_ms: int, *, run_id: str, failure: str | None = None) -> Sequence[Entry]:
+        """The run is over; `failure` says of what, where an exception left it.
+
+        A step of it that could not say so itself is told with that. A run that was lost changes nothing.
+        """
         run = self.runs.pop(run_id, None)
         if run is None:
             return ()
+        entries = [
+            self._fail_step(at_ms, name, failure)
+            for name, step in self.steps.items()
+            if failure is not None and self.outcome is None
+            if step.run == run_id and step.event.status is Status.IN_PROGRESS
+        ]
         self.closing = self.closing or run.ends
-        self.failed = self.failed or failed
-        return self._end_if_due(at_ms)
+        self.failed = self.failed or failure is not None
+        return (*entries, *self._end_if_due(at_ms))
 
     # Changes: what time and death do
 

@@ -7,12 +7,12 @@ and history read again, and so it goes after a hole in the live feed: one loop s
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from enum import Enum
-from typing import NamedTuple, Protocol, Self
+from typing import Protocol, Self
 
 from wellnet_sse.errors import UnavailableError
 from wellnet_sse.progress.broker import Broker, Gap, Wanted
 from wellnet_sse.progress.events import Cursor, Ending, Record, UserId
+from wellnet_sse.progress.items import Clocks, CloseReason, Encoder, Final, Item, Live, Sink
 from wellnet_sse.progress.outbox import Outbox
 
 PIECE_BYTES = 16 * 1024
@@ -22,42 +22,11 @@ RECENT_MS = 24 * 3600 * 1000
 RECENT_OPERATIONS = 100
 """After a gap without a usable cursor: the endings of the last 24 h, the newest 100 (protocol §3)."""
 
+BUFFER_BYTES = 64 * 1024
+"""How much may wait in a connection's own buffer (protocol §8) before its outbox takes over."""
+
 RETRY_SECONDS = 1.0
 """How long to wait before history is asked for again, while the broker is away."""
-
-
-class Live(NamedTuple):
-    """The reader is up to date; from here on it is live."""
-
-    cursor: Cursor
-
-
-class Final(NamedTuple):
-    """The ending after which an operation's own stream closes."""
-
-    record: Record
-
-
-Item = Record | Gap | Live | Final
-
-
-class CloseReason(Enum):
-    """Why the server closes a reader: what SSE says, and the close code of RFC 6455 §7.4."""
-
-    DRAIN = ("drain", 1012)
-    SLOW = ("slow", 1013)
-    EXPIRED = ("expired", 1008)
-
-    def __init__(self, reason: str, websocket_code: int) -> None:
-        self.reason = reason
-        self.websocket_code = websocket_code
-
-
-class Clocks(NamedTuple):
-    """Where time comes from: milliseconds since 1970, and seconds that only go forward."""
-
-    wall_ms: Callable[[], int]
-    monotonic: Callable[[], float]
 
 
 class Home(Protocol):
@@ -68,6 +37,12 @@ class Home(Protocol):
 
     def leave(self, subscription: "Subscription") -> None:
         """Offer it nothing more."""
+
+    def go_direct(self, subscription: "Subscription") -> None:
+        """Write to its sink from now on: it is level."""
+
+    def stop_direct(self, subscription: "Subscription") -> None:
+        """Offer it records again, beginning with those that are not yet written."""
 
     def is_level(self, user_id: UserId, cursor: Cursor) -> bool:
         """Whether whatever is later than `cursor` was, or will be, offered to every reader of the user."""
@@ -81,9 +56,9 @@ class Subscription:
     """
 
     __slots__ = (
-        "_beat", "_broker", "_clocks", "_cursor", "_floor", "_home", "_joining", "_overflowed",
-        "_position", "_recent_ms", "_tell_live", "_waiter", "abort", "closed_at", "handed_at", "handing",
-        "operation_id", "outbox", "reason", "user_id",
+        "_beat", "_broker", "_clocks", "_cursor", "_finished", "_floor", "_home", "_joining", "_overflowed",
+        "_position", "_recent_ms", "_sink", "_taken", "_tell_live", "_waiter", "abort", "closed_at", "encode",
+        "handed_at", "handing", "operation_id", "outbox", "reason", "taken_at", "user_id",
     )  # fmt: skip
 
     def __init__(
@@ -111,6 +86,13 @@ class Subscription:
         """When the last batch was handed over, in monotonic seconds."""
         self.closed_at: float | None = None
         """When the server closed it, in monotonic seconds."""
+        self.taken_at = self.handed_at
+        """When the peer was last seen to take something, where that can be seen."""
+        self.encode: Encoder = _encode_nothing
+        """What the bytes are made by that go to its sink."""
+        self._sink: Sink | None = None
+        self._taken = 0
+        self._finished = False
         self._broker = broker
         self._home = home
         self._clocks = clocks
@@ -146,6 +128,27 @@ class Subscription:
         else:
             self.close(CloseReason.SLOW)
 
+    def write(self, records: Sequence[Record], data: bytes, now: float, *, is_final: bool) -> None:
+        """Write live records that are already encoded, if there is room; else take them in as offered."""
+        sink, last = self._sink, records[-1].cursor
+        if (
+            sink is None
+            or self.reason is not None
+            or records[0].cursor.seq <= self._floor
+            or len(self.outbox) > 0
+            or sink.buffered() + len(data) > BUFFER_BYTES
+        ):
+            for record in records:
+                self.offer(record)
+            return
+        if data:
+            sink.write(data)
+            self.handed_at = now
+        self._position, self._floor = last, last.seq
+        if is_final:
+            self._finished = True
+            self._wake()
+
     def lost(self, *, epoch_changed: bool) -> None:
         """The live feed has a hole: read history again from the last record that was handed over."""
         self.outbox.clear()
@@ -162,12 +165,32 @@ class Subscription:
                 self.outbox.clear()
             self._wake()
 
-    def beat(self) -> None:
-        """Let an idle reader know that all is well: it gets an empty batch."""
-        self._beat = True
-        self._wake()
+    def beat(self, now: float) -> None:
+        """Let an idle reader know that all is well: it gets an empty batch, or what that is written as."""
+        if self._sink is None or self.handing or self._joining or len(self.outbox) > 0:
+            self._beat = True
+            self._wake()
+        elif data := self.encode(()):
+            self._sink.write(data)
+        self.handed_at = now
+
+    def is_stuck(self, now: float, seconds: float) -> bool:
+        """Whether the peer has taken nothing for so long although something waits for it."""
+        if self._sink is None:
+            return self.handing and now - self.handed_at >= seconds
+        buffered = self._sink.buffered()
+        if buffered == 0 or buffered != self._taken:
+            self._taken, self.taken_at = buffered, now
+        return now - self.taken_at >= seconds
 
     # What the transport does with it
+
+    def write_directly(self, sink: Sink, encode: Encoder) -> None:
+        """Let live records be written to `sink`, as `encode` makes them, as long as it has room.
+
+        While `batches` waits, that is: then everything that it yielded must have been written before.
+        """
+        self._sink, self.encode, self.abort = sink, encode, sink.abort
 
     async def batches(self) -> AsyncGenerator[Sequence[Item], None]:
         """What to tell the reader, in order; an empty batch says that nothing happened for a while.
@@ -181,8 +204,8 @@ class Subscription:
             if batch and isinstance(batch[-1], Final):
                 return
 
-    async def _next(self) -> Sequence[Item] | None:
-        while True:
+    async def _next(self) -> Sequence[Item] | None:  # noqa: PLR0911 - one way out for each thing to tell
+        while not self._finished:
             if self._joining:
                 if self.reason is not None:
                     return None  # what is held must not be told before the history that comes first
@@ -200,8 +223,15 @@ class Subscription:
             elif self._beat:
                 self._beat = False
                 return ()
-            else:
+            elif self._sink is None:
                 await self._something(None)
+            else:
+                self._home.go_direct(self)
+                try:
+                    await self._something(None)
+                finally:
+                    self._home.stop_direct(self)
+        return None
 
     async def _catch_up(self) -> Sequence[Item]:
         """One step from where the reader is towards the newest; perhaps nothing to tell."""
@@ -282,3 +312,7 @@ class Subscription:
             self._waiter = None
             if timer is not None:
                 timer.cancel()
+
+
+def _encode_nothing(_items: Sequence[Item]) -> bytes:
+    return b""

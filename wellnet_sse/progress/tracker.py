@@ -12,11 +12,11 @@ from wellnet_sse.errors import OperationCancelledError, UnavailableError, Unproc
 from wellnet_sse.progress.broker import Appended, Broker, Change, IdempotencyKey
 from wellnet_sse.progress.events import Cursor, Status, UserId, is_message, is_operation_id
 from wellnet_sse.progress.hub import CLOCKS, Hub, Limits
+from wellnet_sse.progress.items import Clocks
 from wellnet_sse.progress.keeper import Keeper
 from wellnet_sse.progress.operation import Operation
-from wellnet_sse.progress.subscription import Clocks
 from wellnet_sse.progress.supervisor import Supervisor
-from wellnet_sse.progress.work import RunningOperation, check_step_name
+from wellnet_sse.progress.work import RunningOperation, check_step_name, sentence
 
 log = logging.getLogger(__name__)
 
@@ -64,11 +64,13 @@ class Progress:
         self._lifetimes = lifetimes or Lifetimes()
         self._clocks = clocks
         self.explain: Explain = explain_nothing
+        self._unsettled: list[Callable[[], Awaitable[object]]] = []
         self.keeper = Keeper()
         self.keeper.add("tick", TICK_SECONDS, self._tick)
         self.keeper.add("expire", TICK_SECONDS, self.expire_silent)
         self.keeper.add("trim", TRIM_SECONDS, broker.trim)
         self.keeper.add("leases", LEASE_SECONDS, self.interrupt_orphans)
+        self.keeper.add("settle", LEASE_SECONDS, self.settle)
 
     async def start(self) -> None:
         """Open the broker, tell what died before, and begin to look after operations and readers.
@@ -151,7 +153,8 @@ class Progress:
             return await self.broker.append(user_id, operation_id, change)
 
         _check(operation_id, (*declared, *(plan or ())))
-        begun = failed = interrupted = False
+        begun = interrupted = False
+        failure: str | None = None
         try:
             begin = partial(Operation.begin_run, run_id=run_id, holder=self.holder, ends=ends)
             await append(partial(begin, steps=declared, plan=declared if plan is None else tuple(plan)))
@@ -162,19 +165,19 @@ class Progress:
             raise
         except OperationCancelledError:
             raise
-        except BaseException:
-            failed = True
+        except BaseException as error:
+            failure = f"Error: {sentence(error)}"
             raise
         finally:
             if begun or interrupted:  # what was refused has not begun; what was cut while it began may have
                 finish: Callable[[], Awaitable[object]] = (
                     partial(self._interrupt, user_id, operation_id, (run_id,))
                     if interrupted
-                    else partial(append, partial(Operation.finish_run, run_id=run_id, failed=failed))
+                    else partial(append, partial(Operation.finish_run, run_id=run_id, failure=failure))
                 )
                 # Shielded: the ending must be written although the work is being cancelled.
                 settling = self.supervisor.spawn(
-                    _settled(finish), name=f"finish {operation_id}", settles=True
+                    self._settled(finish), name=f"finish {operation_id}", settles=True
                 )
                 await asyncio.shield(settling)
 
@@ -213,6 +216,26 @@ class Progress:
         interrupt = partial(Operation.interrupt, run_ids=run_ids, message=message)
         await self.broker.append(user_id, operation_id, interrupt)
 
+    async def _settled(self, write: Callable[[], Awaitable[object]]) -> None:
+        """Write what must be in the log, as soon as the broker takes it: it may be away for a while."""
+        for wait_seconds in SETTLE_WAITS_SECONDS:
+            try:
+                await write()
+            except UnavailableError:
+                await asyncio.sleep(wait_seconds)
+            else:
+                return
+        self._unsettled.append(write)  # whoever waits has waited long enough; a chore goes on with it
+
+    async def settle(self) -> None:
+        """Write what the broker did not take when its time was."""
+        unsettled, self._unsettled = self._unsettled, []
+        for write in unsettled:
+            try:
+                await write()
+            except UnavailableError:
+                self._unsettled.append(write)
+
 
 def _check(operation_id: str, steps: Iterable[str]) -> None:
     """Names stand unescaped in ids and JSON, so nothing is begun under one that is none."""
@@ -220,15 +243,3 @@ def _check(operation_id: str, steps: Iterable[str]) -> None:
         raise UnprocessableError("operation_id: 1 a 128 caracteres A-Z a-z 0-9 . _ : -")
     for step in steps:
         check_step_name(step)
-
-
-async def _settled(write: Callable[[], Awaitable[object]]) -> None:
-    """Write what must be in the log, as soon as the broker takes it: it may be away for a while."""
-    for wait_seconds in SETTLE_WAITS_SECONDS:
-        try:
-            await write()
-        except UnavailableError:
-            await asyncio.sleep(wait_seconds)
-        else:
-            return
-    await write()

@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from wellnet_sse.errors import WellnetError
-from wellnet_sse.progress.events import UserId
+from wellnet_sse.progress.events import Status, UserId
 from wellnet_sse.progress.tracker import Progress
 from wellnet_sse.provisioning.cleanups import Cleanups, Pending
 from wellnet_sse.provisioning.removal import REMOVE_ROUTER, Removals, StepWork, Untold
@@ -45,13 +45,15 @@ class Cleaner:
 
     async def explain(self, user_id: UserId, operation_id: str, step: str) -> str:
         """What is known of the router after a step was interrupted, and what is safe to do."""
-        known = WriteState.NOT_SENT
-        if step == REMOVE_ROUTER:
-            for pending in await self._cleanups.of_user(user_id):
-                # It is the operation's own, or the operation is the clean-up itself.
-                if operation_id in (pending.owner.operation_id, operation_id_of(pending.cleanup_id)):
-                    known = pending.write_state
-                    await self._cleanups.hurry(pending.cleanup_id)
+        found = await self._progress.broker.operation(user_id, operation_id)
+        router = None if found is None else found[0].steps.get(REMOVE_ROUTER)
+        done = router is not None and router.event.status is Status.COMPLETED
+        known = WriteState.CONFIRMED if done else WriteState.NOT_SENT
+        for pending in await self._cleanups.of_user(user_id):
+            # It is the operation's own, or the operation is the clean-up itself.
+            if operation_id in (pending.owner.operation_id, operation_id_of(pending.cleanup_id)):
+                known = pending.write_state
+                await self._cleanups.hurry(pending.cleanup_id)
         return f"Interrumpido en el paso {step}: {_TOLD[known]}"
 
     async def clean_due(self) -> None:

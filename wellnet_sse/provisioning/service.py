@@ -261,6 +261,9 @@ class RemovalService:
                 http_status=answer.http_status,
                 message=answer.message,
             )
+        except UnavailableError as error:
+            # Not kept, it counts as abandoned: the log knows what was completed.
+            log.warning("answer_not_kept", extra={"step": claim.key.step, "detail": error.detail})
         finally:
             self._let_go(claim, answer)  # kept or not, who waits is answered
 

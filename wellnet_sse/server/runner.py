@@ -1,26 +1,44 @@
-"""Runs an ASGI application on Hypercorn, through its Python API, and stops it in order."""
+"""Runs an ASGI application on Hypercorn's connections, and stops it in order.
+
+The accepting and the stopping are ours: Hypercorn's own waits for open streams before it tells the
+application that it stops, waits for stalled readers, and on Python 3.12 and later for ever
+(pgjones/hypercorn#308).
+"""
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import uvloop
-from hypercorn.asyncio import serve as hypercorn_serve
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.asyncio.lifespan import Lifespan
+from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
-from hypercorn.typing import ASGIFramework
+from hypercorn.typing import ASGIFramework, LifespanState
+
+from wellnet_sse.server.connection import Connection
+from wellnet_sse.server.notify import notify
+from wellnet_sse.server.sockets import BACKLOG
+from wellnet_sse.server.websocket import Socket
 
 log = logging.getLogger(__name__)
 
-PING_SECONDS = 20.0
-MAX_MESSAGE_CHARACTERS = 64 * 1024
-STRAGGLERS_SECONDS = 1.0
+STRAGGLERS_SECONDS = 0.5
+"""How long connections may take to end by themselves once the application has said good-bye."""
+
+BEAT_SECONDS = 1.0
+KEEP_ALIVE_SECONDS = 15.0
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run `main` on uvloop to its end."""
+    # Most of what is allocated here lives long: many young collections, few that look at everything.
+    gc.set_threshold(20_000, 50, 100)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         runner.run(main)
 
@@ -32,9 +50,9 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    # Up to 3.11.7, asyncio's streams report a connection that was cancelled as a failure; Hypercorn cancels
-    # those that outlive its timeout (python/cpython#113538).
-    if not isinstance(context.get("exception"), asyncio.CancelledError):
+    # Up to 3.11.7, asyncio's streams report a connection that was cancelled as a failure
+    # (python/cpython#113538); a failed TLS handshake is the peer's affair.
+    if not isinstance(context.get("exception"), asyncio.CancelledError | ssl.SSLError):
         loop.default_exception_handler(context)
 
 
@@ -59,20 +77,95 @@ async def serve(
     *,
     stop: asyncio.Event,
     drain: Callable[[], Awaitable[None]] | None = None,
+    tls: ssl.SSLContext | None = None,
+    is_main: bool = True,
 ) -> None:
-    """Serve `app` on `listener` until `stop`; `drain` is awaited before connections are closed."""
+    """Serve `app` on `listener` until `stop`; `drain` is awaited before connections are closed.
+
+    `is_main`: whether this is the server that systemd asked for.
+    """
+    server = _Server(app, tls)
+    await server.start(listener)
+    if is_main:
+        gc.freeze()  # what start-up made stays: no collection need look at it
+        notify("READY=1")
+    await stop.wait()
+    if is_main:
+        notify("STOPPING=1")
+    if drain is not None:
+        await drain()
+    await server.aclose()
+
+
+class _Server:
+    def __init__(self, app: ASGIFramework, tls: ssl.SSLContext | None) -> None:
+        self._config = _config()
+        self._tls = tls
+        self._app = ASGIWrapper(app)
+        self._context = WorkerContext(None)
+        self._connections: dict[asyncio.Task[None], Connection] = {}
+        self._wheel: set[Socket] = set()
+        self._state: LifespanState = {}
+
+    async def start(self, listener: socket.socket) -> None:
+        """Start the application, then accept."""
+        loop = asyncio.get_running_loop()
+        self._lifespan = Lifespan(self._app, self._config, loop, self._state)
+        self._living = loop.create_task(self._lifespan.handle_lifespan(), name="lifespan")
+        await self._lifespan.wait_for_startup()
+        if self._living.done():
+            await self._living
+        self._beating = loop.create_task(self._beat(), name="ping wheel")
+        self._server = await asyncio.start_server(
+            self._serve_connection, sock=listener, backlog=BACKLOG, ssl=self._tls
+        )
+        log.info("listening", extra={"address": str(listener.getsockname())})
+
+    async def aclose(self) -> None:
+        """Accept no more, let connections end, abort those that do not, and end the application."""
+        self._server.close()
+        await self._context.terminated.set()
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=STRAGGLERS_SECONDS)
+        for task, connection in list(self._connections.items()):
+            connection.abort()
+            task.cancel()
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=STRAGGLERS_SECONDS)
+        self._beating.cancel()
+        await self._lifespan.wait_for_shutdown()
+        self._living.cancel()
+        await asyncio.wait([self._beating, self._living])
+
+    async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("asyncio serves each connection in a task")
+        loop = asyncio.get_running_loop()
+        connection = Connection(
+            self._app, loop, self._config, self._context, self._state, reader, writer, wheel=self._wheel
+        )
+        self._connections[task] = connection
+        try:
+            await connection
+        except Exception:
+            log.exception("connection_failed")
+            connection.abort()
+        finally:
+            del self._connections[task]
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            now = self._context.time()
+            for each in list(self._wheel):
+                each.beat(now)
+
+
+def _config() -> Config:
     config = Config()
-    config.bind = [f"fd://{listener.fileno()}"]
     config.errorlog = logging.getLogger("hypercorn.error")
     config.include_server_header = False
-    config.graceful_timeout = STRAGGLERS_SECONDS
-    config.websocket_ping_interval = PING_SECONDS
-    config.websocket_max_message_size = MAX_MESSAGE_CHARACTERS
-
-    async def stopped() -> None:
-        # Hypercorn would let streams hang until its timeout and only then tell the application.
-        await stop.wait()
-        if drain is not None:
-            await drain()
-
-    await hypercorn_serve(app, config, shutdown_trigger=stopped)
+    config.keep_alive_timeout = KEEP_ALIVE_SECONDS
+    config.websocket_ping_interval = None  # the wheel pings, and waits for pongs
+    return config

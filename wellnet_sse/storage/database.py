@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
@@ -76,8 +77,10 @@ class Database:
         self._connect_timeout_seconds = connect_timeout_seconds
         self._engine = _open(parsed, connect_timeout_seconds=connect_timeout_seconds)
         self._writer = asyncio.Lock()
+        self._gone_at = 0.0
+        self._closing: set[asyncio.Future[None]] = set()
         self._sqlite_synchronous = sqlite_synchronous
-        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+        self._sessions = async_sessionmaker(expire_on_commit=False)
         if parsed.get_backend_name() == "sqlite":
             pragmas = (
                 "PRAGMA busy_timeout=5000",  # first: the others may have to wait for another process
@@ -89,10 +92,14 @@ class Database:
 
             @event.listens_for(self._engine.sync_engine, "connect")
             def set_pragmas(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-                cursor = connection.cursor()
-                for pragma in pragmas:
-                    cursor.execute(pragma)
-                cursor.close()
+                try:
+                    cursor = connection.cursor()
+                    for pragma in pragmas:
+                        cursor.execute(pragma)
+                    cursor.close()
+                except Exception:
+                    connection.close()  # it is nobody's yet, and would stay open with its thread
+                    raise
 
     @property
     def dialect(self) -> str:
@@ -132,41 +139,71 @@ class Database:
         `writes` must be said of a transaction that does. Keep it short: no router, broker or client is waited
         for inside. Raises `UnavailableError` when the database is away, locked or full.
         """
-        async with self._turn(writes=writes), self._sessions.begin() as session:
-            await session.connection()
+        async with (
+            self._turn(writes=writes),
+            self._connected() as connection,
+            self._sessions(bind=connection) as session,
+            session.begin(),
+        ):
             yield session
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """The same for plain statements that only read."""
-        async with self._turn(writes=False), self._engine.connect() as connection:
+        async with self._turn(writes=False), self._connected() as connection:
             yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """The same for plain statements that write."""
-        async with self._turn(writes=True), self._engine.begin() as connection:
+        async with self._turn(writes=True), self._connected() as connection, connection.begin():
             yield connection
 
     @asynccontextmanager
     async def holding(self) -> AsyncIterator[AsyncConnection]:
         """A connection of its own, outside any transaction, for as long as it is wanted."""
-        async with self._turn(writes=False), self._engine.connect() as connection:
+        async with self._turn(writes=False), self._connected() as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        # Opened to its end although the task be cancelled: what is half open is nobody's, and would leak.
+        opening = asyncio.ensure_future(self._engine.connect().start())
+        try:
+            yield await asyncio.shield(opening)
+        finally:
+            closing = asyncio.ensure_future(_close(opening))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+            if opening.done():
+                await asyncio.shield(closing)
 
     @asynccontextmanager
     async def _turn(self, *, writes: bool) -> AsyncIterator[None]:
         # SQLite has one writer at a time, and lets the others poll: here they queue instead.
-        turn = self._writer if writes and self.dialect == "sqlite" else nullcontext()
+        turn = self._queue() if writes and self.dialect == "sqlite" else nullcontext()
         try:
             async with turn:
                 yield
         except OSError as error:
-            raise UnavailableError(_AWAY, retry_after_seconds=RETRY_AFTER_SECONDS) from error
+            raise self._gone() from error
         except DBAPIError as error:
             if not _is_away(error):
                 raise
-            raise UnavailableError(_AWAY, retry_after_seconds=RETRY_AFTER_SECONDS) from error
+            raise self._gone() from error
+
+    @asynccontextmanager
+    async def _queue(self) -> AsyncIterator[None]:
+        since = time.monotonic()
+        async with self._writer:
+            # Whoever was ahead may have waited in vain for a lock: then all have who stood behind.
+            if since < self._gone_at:
+                raise UnavailableError(_AWAY, retry_after_seconds=RETRY_AFTER_SECONDS)
+            yield
+
+    def _gone(self) -> UnavailableError:
+        self._gone_at = time.monotonic()
+        return UnavailableError(_AWAY, retry_after_seconds=RETRY_AFTER_SECONDS)
 
     async def ping(self) -> None:
         """Return when the database answers; raises `UnavailableError` when it does not in time."""
@@ -179,12 +216,20 @@ class Database:
     async def checkpoint(self) -> None:
         """Move SQLite's log into the database, beside readers and writers; to be called every few seconds."""
         if self.path is not None:
-            async with self._turn(writes=False), self._engine.connect() as connection:
+            async with self.reading() as connection:
                 await connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
     async def aclose(self) -> None:
         """Close every connection."""
+        if self._closing:
+            await asyncio.wait(self._closing)
         await self._engine.dispose()
+
+
+async def _close(opening: asyncio.Future[AsyncConnection]) -> None:
+    await asyncio.wait([opening])
+    if opening.exception() is None:
+        await opening.result().close()
 
 
 def _is_away(error: DBAPIError) -> bool:
@@ -204,15 +249,15 @@ def _parse(url: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         # `from None`: SQLAlchemy's own error may quote the URL, and with it the password.
-        raise ConfigurationError("La URL de la base de datos no se entiende") from None
+        raise ConfigurationError("WELLNET_DATABASE_URL: la URL de la base de datos no se entiende") from None
     driver = _DRIVERS.get(parsed.drivername)
     if driver is None:
-        raise ConfigurationError("La URL de la base de datos debe empezar por sqlite:// o postgresql://")
+        raise ConfigurationError("WELLNET_DATABASE_URL: debe empezar por sqlite:// o postgresql://")
     parsed = parsed.set(drivername=driver)
     if driver == "sqlite+aiosqlite" and not _in_memory(parsed):
         folder = Path(str(parsed.database)).parent
         if not folder.is_dir():
-            raise ConfigurationError(f"No existe la carpeta de la base de datos: {folder}")
+            raise ConfigurationError(f"WELLNET_DATABASE_URL: no existe la carpeta {folder}")
     # What libpq calls `sslmode`, asyncpg calls `ssl`, with the same words.
     ssl_mode = parsed.query.get("sslmode")
     if ssl_mode is not None:

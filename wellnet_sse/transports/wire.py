@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from wellnet_sse.errors import WellnetError
 from wellnet_sse.progress.broker import Gap
 from wellnet_sse.progress.events import Event, Record
-from wellnet_sse.progress.subscription import CloseReason, Final, Item, Live
+from wellnet_sse.progress.items import CloseReason, Final, Item, Live
 
 SSE_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -37,6 +37,12 @@ def sse(items: Sequence[Item]) -> bytes:
     return b"".join(map(_sse_item, items)) or SSE_COMMENT
 
 
+def sse_chunk(items: Sequence[Item]) -> bytes:
+    """The same as one chunk of an HTTP/1.1 body (RFC 9112 §7.1)."""
+    body = sse(items)
+    return b"%x\r\n%b\r\n" % (len(body), body)
+
+
 def _sse_item(item: Item) -> bytes:
     if isinstance(item, Record):
         block = item.encodings.get("sse")
@@ -58,23 +64,57 @@ def documented(items: Sequence[Item]) -> list[str]:
     ]
 
 
+def documented_frames(items: Sequence[Item]) -> bytes:
+    """The same as WebSocket frames."""
+    return b"".join(
+        _frame(item, "documented", item.json)
+        for item in items
+        if isinstance(item, Record) and isinstance(item.event, Event)
+    )
+
+
 def v2(items: Sequence[Item]) -> list[str]:
     """The messages of `wellnet.progress.v2`, one to one with the stream of all operations."""
-    return list(map(_v2_item, items))
+    return [_v2_item(item).decode() for item in items]
 
 
-def _v2_item(item: Item) -> str:
+def v2_frames(items: Sequence[Item]) -> bytes:
+    """The same as WebSocket frames."""
+    return b"".join(
+        _frame(item, "v2 frame", _v2_item(item)) if isinstance(item, Record) else frame(_v2_item(item))
+        for item in items
+    )
+
+
+def frame(message: bytes) -> bytes:
+    """A text message as a server's whole frame: final, not masked (RFC 6455 §5.2)."""
+    size = len(message)
+    if size < 126:
+        return b"\x81%c%b" % (size, message)
+    if size < 65536:
+        return b"\x81\x7e%b%b" % (size.to_bytes(2), message)
+    return b"\x81\x7f%b%b" % (size.to_bytes(8), message)
+
+
+def _frame(record: Record, key: str, message: bytes) -> bytes:
+    made = record.encodings.get(key)
+    if made is None:
+        made = record.encodings[key] = frame(message)
+    return made
+
+
+def _v2_item(item: Item) -> bytes:
     if isinstance(item, Live):
-        return f'{{"event":"live","id":"{item.cursor}","data":{{}}}}'
+        return b'{"event":"live","id":"%b","data":{}}' % str(item.cursor).encode()
     if isinstance(item, Gap):
-        return f'{{"event":"gap","id":null,"data":{_gap(item)}}}'
+        return b'{"event":"gap","id":null,"data":%b}' % _gap(item).encode()
     record = item.record if isinstance(item, Final) else item
     message = record.encodings.get("v2")
     if message is None:
         event = b"progress" if isinstance(record.event, Event) else b"operation"
         message = b'{"event":"%b","id":"%b","data":%b}' % (event, _id(record), record.json)
         record.encodings["v2"] = message
-    return message.decode()
+    return message
 
 
 def v2_close(reason: CloseReason) -> str:

@@ -16,6 +16,7 @@ from wellnet_sse.web.services import Services
 from wellnet_sse.web.streams import checked_operation_id, open_stream
 
 OPERATION_HEADER = "X-Operation-ID"
+RETRY_AFTER_SECONDS = 5
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -80,7 +81,10 @@ def blueprint(services: Services) -> Blueprint:
 
 
 def _answer(given: Answer) -> Response:
-    return answer(success=given.success, message=given.message, status=given.http_status)
+    response = answer(success=given.success, message=given.message, status=given.http_status)
+    if given.http_status == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
 
 
 def _replayable(response: Response, job: Job) -> Response:

@@ -91,17 +91,17 @@ class SqlBroker:
     ) -> Page | Gap:
         """See `Broker.since`."""
         known = await self._known(user_id)
-        upto = known.seq
+        epoch, upto = self._epoch_of(user_id), known.seq
         if (
-            cursor.epoch != self._epoch
+            cursor.epoch != epoch
             or cursor.seq > upto
             or await self._lost(user_id, known, cursor.seq, operation_id)
         ):
-            return Gap(str(cursor), *self._bounds(known))
+            return Gap(str(cursor), *self._bounds(user_id, known))
         tail = known.tail_after(cursor.seq)
         if tail is None:
             records: Sequence[Record] = await self._store.entries(
-                user_id, self._epoch, after=cursor.seq, upto=upto, operation_id=operation_id, limit=limit + 1
+                user_id, epoch, after=cursor.seq, upto=upto, operation_id=operation_id, limit=limit + 1
             )
         elif operation_id is None:
             records = tail
@@ -109,7 +109,7 @@ class SqlBroker:
             records = [record for record in tail if record.event.operation_id == operation_id]
         if len(records) > limit:
             return Page(records[:limit], records[limit - 1].cursor, level=False)
-        return Page(records, Cursor(self._epoch, upto), level=upto == known.seq)
+        return Page(records, Cursor(epoch, upto), level=upto == known.seq)
 
     async def state(self, user_id: UserId, wanted: Wanted) -> State:
         """See `Broker.state`."""
@@ -120,15 +120,15 @@ class SqlBroker:
                 async with self._running().turn:
                     found = await self._store.find([(user_id, wanted.operation_id)])
                     kept = found[0] if found else None
-                    return self._state(known, [kept.operation] if kept else [], one=True)
-            return self._state(known, [kept.operation], one=True)
+                    return self._state(user_id, known, [kept.operation] if kept else [], one=True)
+            return self._state(user_id, known, [kept.operation], one=True)
         active = [kept.operation for kept in known.operations.values() if kept.operation.outcome is None]
         if wanted.ended_after_seq is None and wanted.ended_since_ms is None:
-            return self._state(known, active)
+            return self._state(user_id, known, active)
         if wanted.ended_after_seq is None and (wanted.ended_since_ms or 0) > self._clock() - RECENT_MS // 2:
             recent = [kept.operation for kept in known.operations.values() if _ended_since(kept, wanted)]
             recent.sort(key=lambda operation: -operation.ending_seq)
-            return self._state(known, active + recent[: wanted.newest])
+            return self._state(user_id, known, active + recent[: wanted.newest])
         async with self._running().turn:
             ended = await self._store.ended(
                 user_id,
@@ -137,11 +137,11 @@ class SqlBroker:
                 newest=wanted.newest,
             )
             active = [kept.operation for kept in known.operations.values() if kept.operation.outcome is None]
-            return self._state(known, active + [kept.operation for kept in ended])
+            return self._state(user_id, known, active + [kept.operation for kept in ended])
 
     async def bounds(self, user_id: UserId) -> tuple[Cursor | None, Cursor | None]:
         """See `Broker.bounds`."""
-        return self._bounds(await self._known(user_id))
+        return self._bounds(user_id, await self._known(user_id))
 
     async def operation(self, user_id: UserId, operation_id: str) -> tuple[Operation, Cursor] | None:
         """See `Broker.operation`."""
@@ -152,14 +152,15 @@ class SqlBroker:
             kept = found[0] if found else None
         if kept is None:
             return None
-        return copy(kept.operation), Cursor(self._epoch, kept.operation.last_seq)
+        return copy(kept.operation), Cursor(self._epoch_of(user_id), kept.operation.last_seq)
 
     async def operations(
         self, user_id: UserId, *, limit: int, before: tuple[int, str] | None = None
     ) -> Sequence[tuple[Operation, Cursor]]:
         """See `Broker.operations`."""
         found = await self._store.newest(user_id, limit=limit, before=before)
-        return [(kept.operation, Cursor(self._epoch, kept.operation.last_seq)) for kept in found]
+        epoch = self._epoch_of(user_id)
+        return [(kept.operation, Cursor(epoch, kept.operation.last_seq)) for kept in found]
 
     async def silent(self, before_ms: int) -> Sequence[tuple[UserId, str]]:
         """See `Broker.silent`."""
@@ -231,19 +232,26 @@ class SqlBroker:
             kept = found[0] if found else None
         return True if kept is None else seq < kept.trimmed_seq
 
-    def _bounds(self, known: Known) -> tuple[Cursor | None, Cursor | None]:
-        earliest = Cursor(self._epoch, known.floor + 1) if known.floor < known.seq else None
-        return earliest, Cursor(self._epoch, known.seq) if known.seq else None
+    def _epoch_of(self, user_id: UserId) -> str:
+        return identity.epoch_of(self._epoch, user_id)
 
-    def _state(self, known: Known, operations: Sequence[Operation], *, one: bool = False) -> State:
+    def _bounds(self, user_id: UserId, known: Known) -> tuple[Cursor | None, Cursor | None]:
+        epoch = self._epoch_of(user_id)
+        earliest = Cursor(epoch, known.floor + 1) if known.floor < known.seq else None
+        return earliest, Cursor(epoch, known.seq) if known.seq else None
+
+    def _state(
+        self, user_id: UserId, known: Known, operations: Sequence[Operation], *, one: bool = False
+    ) -> State:
         placed: list[tuple[int, Entry]] = []
         for operation in operations:
             placed += [(step.seq, step.event) for step in operation.steps.values()]
             if operation.outcome is not None and operation.ending is not None:
                 placed.append((operation.ending_seq, operation.ending))
-        records = [Record(Cursor(self._epoch, seq), entry) for seq, entry in sorted(placed)]
+        epoch = self._epoch_of(user_id)
+        records = [Record(Cursor(epoch, seq), entry) for seq, entry in sorted(placed)]
         ended = one and bool(operations) and operations[0].outcome is not None
-        return State(records, Cursor(self._epoch, known.seq), ended)
+        return State(records, Cursor(epoch, known.seq), ended)
 
 
 def _ended_since(kept: Kept, wanted: Wanted) -> bool:

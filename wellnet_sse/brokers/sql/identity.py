@@ -1,11 +1,14 @@
 """Whose history this is: the epoch of its cursors, and whether it can be trusted to be whole."""
 
+import hashlib
 import secrets
+from functools import lru_cache
 from pathlib import Path
 
 from sqlalchemy import insert, select, update
 
 from wellnet_sse.brokers.sql.tables import identity
+from wellnet_sse.progress.events import UserId
 from wellnet_sse.storage.database import Database
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -37,6 +40,12 @@ async def close_cleanly(database: Database, owner: str) -> None:
     """Note that everything was written."""
     async with database.writing() as connection:
         await connection.execute(update(identity).where(identity.c.owner == owner).values(clean=True))
+
+
+@lru_cache(maxsize=65536)
+def epoch_of(epoch: str, user_id: UserId) -> str:
+    """The epoch in this user's cursors: one of another user is foreign, whatever its number (protocol §3)."""
+    return hashlib.blake2s(f"{epoch} {user_id}".encode(), digest_size=4).hexdigest()
 
 
 def _new_epoch() -> str:

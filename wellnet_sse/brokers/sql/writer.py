@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from wellnet_sse.brokers.sql.cache import Cache
+from wellnet_sse.brokers.sql.identity import epoch_of
 from wellnet_sse.brokers.sql.store import KeyUse, Store, Writes
 from wellnet_sse.errors import UnavailableError, UnprocessableError
 from wellnet_sse.progress.broker import Appended, Change, Feed, IdempotencyKey
@@ -62,7 +63,8 @@ class _Stage:
         mine = self.records.setdefault(request.user_id, [])
         known = self.cache.get(request.user_id, self.now_ms)
         seq = mine[-1].cursor.seq if mine else known.seq if known else 0
-        records = [Record(Cursor(self.epoch, seq + n), entry) for n, entry in enumerate(entries, 1)]
+        epoch = epoch_of(self.epoch, request.user_id)
+        records = [Record(Cursor(epoch, seq + n), entry) for n, entry in enumerate(entries, 1)]
         for record in records:
             operation.placed(record.event, record.cursor.seq)
         mine += records
@@ -82,7 +84,8 @@ class _Stage:
             return None
         if use.fingerprint != request.key.fingerprint:
             raise UnprocessableError("Esa Idempotency-Key ya se usó con otros datos")
-        return Appended((), created=False, cursor=None if use.seq is None else Cursor(self.epoch, use.seq))
+        epoch = epoch_of(self.epoch, request.user_id)
+        return Appended((), created=False, cursor=None if use.seq is None else Cursor(epoch, use.seq))
 
     def _operation(self, place: tuple[UserId, str]) -> Operation | None:
         """The operation as this batch has it so far: a copy, so that a failed batch has changed nothing."""
@@ -159,7 +162,9 @@ class Writer:
         except Exception as error:
             self._cache.evict({request.user_id for request in batch})
             if isinstance(error, UnavailableError):
-                _refuse(batch, error)
+                # Those who came meanwhile have waited for the same: they need not wait for their own turn.
+                _refuse([*batch, *self._queue], error)
+                self._queue.clear()
             elif len(batch) == 1:
                 log.exception("history_write_failed")
                 _refuse(batch, UnavailableError("No se pudo guardar el evento", retry_after_seconds=5))

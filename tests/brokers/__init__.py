@@ -1,0 +1,1 @@
+"""Every broker against one contract, and what each promises beyond it."""

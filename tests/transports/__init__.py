@@ -1,0 +1,1 @@
+"""The encoders, read back by parsers that nobody in this project wrote."""

@@ -1,0 +1,80 @@
+"""Readers who are told the same: those of all of a user's operations, or those of one."""
+
+from collections.abc import Iterator
+
+from wellnet_sse.progress.events import Ending, Record
+from wellnet_sse.progress.items import Encoder, Final, Item
+from wellnet_sse.progress.subscription import Subscription
+
+
+class Audience:
+    """The readers, and what is yet to be written to those of them who are written to directly.
+
+    Such a reader is level with the feed and its connection has room. So all of them wait for the same
+    records, which are encoded once and go out in one write each, together, when the hub flushes. All others
+    are offered each record at once, and take it from their own outbox.
+    """
+
+    __slots__ = ("_direct", "_final_ends", "_others", "_pending")
+
+    def __init__(self, *, final_ends: bool) -> None:
+        """`final_ends`: an ending that nothing follows is the last they are told."""
+        self._direct: set[Subscription] = set()
+        self._others: set[Subscription] = set()
+        self._pending: list[Record] = []
+        self._final_ends = final_ends
+
+    def __iter__(self) -> Iterator[Subscription]:
+        yield from self._direct
+        yield from self._others
+
+    def __len__(self) -> int:
+        return len(self._direct) + len(self._others)
+
+    def join(self, subscription: Subscription) -> None:
+        """Offer it what is published from now on."""
+        self._others.add(subscription)
+
+    def leave(self, subscription: Subscription) -> None:
+        """Offer it nothing more."""
+        self._direct.discard(subscription)
+        self._others.discard(subscription)
+
+    def go_direct(self, subscription: Subscription) -> None:
+        """Write to it directly from now on. What it was offered before, it passes over."""
+        self._others.discard(subscription)
+        self._direct.add(subscription)
+
+    def stop_direct(self, subscription: Subscription) -> None:
+        """Offer it again, what is pending first."""
+        if subscription in self._direct:
+            self._direct.discard(subscription)
+            self._others.add(subscription)
+            for record in self._pending:
+                subscription.offer(record)
+
+    def publish(self, record: Record) -> bool:
+        """Let the readers have it; whether a flush has become due."""
+        for subscription in self._others:
+            subscription.offer(record)
+        if not self._direct:
+            return False
+        self._pending.append(record)
+        return len(self._pending) == 1
+
+    def flush(self, now: float) -> None:
+        """Write what is pending, each reader's in one piece. `now`: monotonic seconds."""
+        records, self._pending = self._pending, []
+        if not records:
+            return
+        items: list[Item] = list(records)
+        is_final = self._final_ends and isinstance(records[-1].event, Ending)
+        if is_final:
+            items[-1] = Final(records[-1])
+        encoded: dict[Encoder, bytes] = {}
+        for subscription in self._direct:
+            encode = subscription.encode
+            data = encoded.get(encode)
+            if data is None:
+                data = encoded[encode] = encode(items)
+            subscription.write(records, data, now, is_final=is_final)

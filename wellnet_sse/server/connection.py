@@ -1,0 +1,87 @@
+"""One TCP connection on Hypercorn's own server, with our protocol, and an end that does not hang."""
+
+from typing import Any
+
+from hypercorn.asyncio.task_group import TaskGroup
+from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
+from hypercorn.events import Closed, RawData
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import parse_socket_addr
+
+from wellnet_sse.server.direct import DirectWriter
+from wellnet_sse.server.http11 import Http11, NotHttp11Error
+from wellnet_sse.server.websocket import Socket
+
+LINGER_SECONDS = 5.0
+"""How long a peer may take to read the last that was written for it."""
+
+
+class Connection(TCPServer):
+    """Serves one connection to its end; `wheel` holds the sockets that are to be pinged."""
+
+    def __init__(self, *arguments: Any, wheel: set[Socket]) -> None:
+        super().__init__(*arguments)
+        self._wheel = wheel
+        self._closing = False
+
+    def abort(self) -> None:
+        """End it now, whatever its peer does."""
+        self.writer.transport.abort()
+
+    async def run(self) -> None:
+        """See `TCPServer.run`."""
+        socket = self.writer.get_extra_info("socket")
+        try:
+            client = parse_socket_addr(socket.family, socket.getpeername())
+            server = parse_socket_addr(socket.family, socket.getsockname())
+            async with TaskGroup(self.loop) as task_group:
+                self._task_group = task_group
+                self.protocol = Http11(  # type: ignore[assignment]  # the wrapper's part is to choose HTTP/2
+                    self.app,
+                    self.config,
+                    self.context,
+                    task_group,
+                    ConnectionState(self.state),
+                    self.writer.get_extra_info("ssl_object") is not None,
+                    client,
+                    server,
+                    self.protocol_send,
+                    writer=DirectWriter(self.writer.transport),
+                    wheel=self._wheel,
+                )
+                await self.protocol.initiate()
+                await self.idle_task.restart(task_group, self._idle_timeout)
+                await self._read_data()
+        except OSError:
+            return  # the peer has gone
+        finally:
+            await self._close()
+            # What is buffered still goes out, but nobody waits for a peer that does not read it.
+            self.writer.close()
+
+    async def _read_data(self) -> None:
+        try:
+            while data := await self.reader.read(MAX_RECV):
+                # After our end the rest is read and thrown away: a socket that is closed with unread bytes
+                # is reset, and then the peer never reads why.
+                if not self._closing:
+                    await self.protocol.handle(RawData(data))
+        except NotHttp11Error:
+            await self._close()
+        except OSError:
+            self._closing = True
+        await self.protocol.handle(Closed())
+
+    async def _close(self) -> None:
+        """End our side. Hypercorn waits here until the peer has read everything, which may be never."""
+        if self._closing:
+            return
+        self._closing = True
+        await self.idle_task.stop()
+        transport = self.writer.transport
+        if not transport.is_closing():
+            if transport.can_write_eof():
+                transport.write_eof()
+            else:
+                transport.close()
+            self.loop.call_later(LINGER_SECONDS, transport.abort)
