@@ -59,6 +59,7 @@ class MemoryBroker:
     def __init__(self, *, history_ms: int, history_events: int, clock: Callable[[], int]) -> None:
         self._history_ms = history_ms
         self._history_events = history_events
+        self._slack = history_events >> 4  # so that not every append moves a whole list
         self._clock = clock
         self._logs: dict[UserId, _Log] = {}
         self._activity = Activity()
@@ -84,10 +85,10 @@ class MemoryBroker:
             if known[0] != key.fingerprint:
                 raise UnprocessableError("Esa Idempotency-Key ya se usó con otros datos")
             return known[1]._replace(records=(), created=False)
-        known_operation = log.operations.get(operation_id)
-        created = known_operation is None
-        # A copy, so that a change which raises half-way has changed nothing.
-        operation = Operation(operation_id) if known_operation is None else copy(known_operation)
+        operation = log.operations.get(operation_id)
+        created = operation is None
+        if operation is None:
+            operation = Operation(operation_id)
         entries = change(operation, at_ms)
         if not operation.begun:
             return Appended((), created=False)
@@ -96,13 +97,14 @@ class MemoryBroker:
             log.seq += 1
             operation.placed(entry, log.seq)
             records.append(Record(Cursor(log.epoch, log.seq), entry))
-        log.operations[operation_id] = operation
-        if created and log.floor:
-            log.trimmed[operation_id] = log.floor  # one of this id may have been forgotten with what it wrote
+        if created:
+            log.operations[operation_id] = operation
+            if log.floor:
+                log.trimmed[operation_id] = log.floor  # a namesake may be forgotten, with what it wrote
         log.records += records
         self._activity.note(user_id, operation)
         surplus = len(log.records) - self._history_events
-        if surplus > self._history_events >> 4:  # some slack, so that not every append moves the whole list
+        if surplus > self._slack:
             self._forget_records(log, surplus)
         appended = Appended(records, created, records[0].cursor if records else None)
         if key is not None:

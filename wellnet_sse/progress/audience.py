@@ -15,7 +15,7 @@ class Audience:
     are offered each record at once, and take it from their own outbox.
     """
 
-    __slots__ = ("_direct", "_final_ends", "_others", "_pending")
+    __slots__ = ("_direct", "_final_ends", "_others", "_pending", "readers")
 
     def __init__(self, *, final_ends: bool) -> None:
         """`final_ends`: an ending that nothing follows is the last they are told."""
@@ -23,22 +23,26 @@ class Audience:
         self._others: set[Subscription] = set()
         self._pending: list[Record] = []
         self._final_ends = final_ends
+        self.readers = 0
+        """How many there are."""
 
     def __iter__(self) -> Iterator[Subscription]:
         yield from self._direct
         yield from self._others
 
-    def __len__(self) -> int:
-        return len(self._direct) + len(self._others)
+    def __bool__(self) -> bool:
+        return self.readers > 0
 
     def join(self, subscription: Subscription) -> None:
         """Offer it what is published from now on."""
         self._others.add(subscription)
+        self.readers += 1
 
     def leave(self, subscription: Subscription) -> None:
         """Offer it nothing more."""
         self._direct.discard(subscription)
         self._others.discard(subscription)
+        self.readers -= 1
 
     def go_direct(self, subscription: Subscription) -> None:
         """Write to it directly from now on. What it was offered before, it passes over."""
@@ -55,12 +59,14 @@ class Audience:
 
     def publish(self, record: Record) -> bool:
         """Let the readers have it; whether a flush has become due."""
-        for subscription in self._others:
-            subscription.offer(record)
+        if self._others:
+            for subscription in self._others:
+                subscription.offer(record)
         if not self._direct:
             return False
-        self._pending.append(record)
-        return len(self._pending) == 1
+        pending = self._pending
+        pending.append(record)
+        return len(pending) == 1
 
     def flush(self, now: float) -> None:
         """Write what is pending, each reader's in one piece. `now`: monotonic seconds."""

@@ -10,7 +10,8 @@ Change = Callable[[Operation, int], Sequence[Entry]]
 """What `append` does to an operation: usually a method of `Operation` with its arguments bound.
 
 Called with the operation (blank where nobody named it yet) and the time in milliseconds since 1970; a broker
-may call it again with a fresh operation when another process came first. Raises to refuse."""
+may call it again with a fresh operation when another process came first. It raises to refuse, before it has
+changed anything."""
 
 Feed = Callable[[UserId, Sequence[Record]], None]
 """Where a broker hands over what was appended: synchronous, in the order of `seq`, never failing."""

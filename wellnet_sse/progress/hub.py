@@ -40,37 +40,37 @@ class Limits:
 class _Channel:
     """The readers of one user, and how far the live feed has come."""
 
-    __slots__ = ("_all", "_by_operation", "_first_seq", "_newest")
+    __slots__ = ("_first_seq", "_newest", "all", "by_operation")
 
     def __init__(self) -> None:
-        self._all = Audience(final_ends=False)
-        self._by_operation: dict[str, Audience] = {}
+        self.all = Audience(final_ends=False)
+        self.by_operation: dict[str, Audience] = {}
         self._first_seq = 0
         self._newest: Cursor | None = None
 
     def __iter__(self) -> Iterator[Subscription]:
-        yield from self._all
-        for audience in self._by_operation.values():
+        yield from self.all
+        for audience in self.by_operation.values():
             yield from audience
 
     def __bool__(self) -> bool:
-        return bool(self._all or self._by_operation)
+        return bool(self.all or self.by_operation)
 
     def audience(self, subscription: Subscription) -> Audience:
         """The audience that it belongs to."""
         operation_id = subscription.operation_id
         if operation_id is None:
-            return self._all
-        audience = self._by_operation.get(operation_id)
+            return self.all
+        audience = self.by_operation.get(operation_id)
         if audience is None:
-            audience = self._by_operation[operation_id] = Audience(final_ends=True)
+            audience = self.by_operation[operation_id] = Audience(final_ends=True)
         return audience
 
     def leave(self, subscription: Subscription) -> None:
         audience = self.audience(subscription)
         audience.leave(subscription)
         if not audience and subscription.operation_id is not None:
-            del self._by_operation[subscription.operation_id]
+            del self.by_operation[subscription.operation_id]
 
     def is_level(self, cursor: Cursor) -> bool:
         """Whether the feed goes on from `cursor`: nothing lies between it and what was fed first."""
@@ -81,22 +81,22 @@ class _Channel:
             self._first_seq, self._newest = cursor.seq + 1, cursor
         return self._first_seq <= cursor.seq + 1
 
-    def feed(self, record: Record) -> Iterator[Audience]:
-        """Those who are to be told of the record; a hole before it sends all of them back to history."""
-        newest, cursor = self._newest, record.cursor
-        if newest is None:
+    def admits(self, cursor: Cursor) -> bool:
+        """Move on to `cursor`, unless it was fed before; after a hole all readers go back to history."""
+        newest = self._newest
+        if newest is not None and cursor.epoch == newest.epoch:
+            if cursor.seq <= newest.seq:
+                return False
+            if cursor.seq > newest.seq + 1:
+                self._first_seq = cursor.seq
+                self._lose(epoch_changed=False)
+        elif newest is None:
             self._first_seq = cursor.seq
-        elif cursor.epoch != newest.epoch or cursor.seq > newest.seq + 1:
+        else:
             self._first_seq = cursor.seq
-            self._lose(epoch_changed=cursor.epoch != newest.epoch)
-        elif cursor.seq <= newest.seq:
-            return  # fed before
+            self._lose(epoch_changed=True)
         self._newest = cursor
-        if self._all:
-            yield self._all
-        audience = self._by_operation.get(record.event.operation_id)
-        if audience is not None:
-            yield audience
+        return True
 
     def _lose(self, *, epoch_changed: bool) -> None:
         for subscription in self:
@@ -121,6 +121,7 @@ class Hub:
         """How many records were fed since the start."""
         self.deliveries = 0
         """How many times one of them was offered to a reader."""
+        self._conflated = 0
         broker.attach(self.publish)
 
     def __len__(self) -> int:
@@ -130,6 +131,11 @@ class Hub:
         """Every reader of this process."""
         for channel in self._channels.values():
             yield from channel
+
+    @property
+    def conflated(self) -> int:
+        """How many updates readers were not told of, because they were slow and a newer one came."""
+        return self._conflated + sum(reader.outbox.conflated for reader in self.subscriptions())
 
     def subscribe(
         self,
@@ -164,6 +170,7 @@ class Hub:
 
     def leave(self, subscription: Subscription) -> None:
         """See `Home.leave`."""
+        self._conflated += subscription.outbox.conflated
         channel = self._channels[subscription.user_id]
         channel.leave(subscription)
         if not channel:
@@ -187,14 +194,22 @@ class Hub:
         """Offer the records to their readers. Synchronous, so no join or leave comes in between."""
         self.records += len(records)
         channel = self._channels.get(user_id)
-        if channel is not None:
-            for record in records:
-                for audience in channel.feed(record):
-                    self.deliveries += len(audience)
-                    if audience.publish(record):
-                        if not self._due:
-                            self._schedule_flush()
-                        self._due.append(audience)
+        if channel is None:
+            return
+        for record in records:
+            if channel.admits(record.cursor):
+                if channel.all:
+                    self._tell(channel.all, record)
+                audience = channel.by_operation.get(record.event.operation_id)
+                if audience is not None:
+                    self._tell(audience, record)
+
+    def _tell(self, audience: Audience, record: Record) -> None:
+        self.deliveries += audience.readers
+        if audience.publish(record):
+            if not self._due:
+                self._schedule_flush()
+            self._due.append(audience)
 
     def _schedule_flush(self) -> None:
         """At once when idle, and after the tick when busy: then what comes meanwhile goes out with it."""

@@ -16,7 +16,7 @@ class Outbox:
     them stands another status.
     """
 
-    __slots__ = ("_bytes", "_limit_bytes", "_limit_events", "_newest", "_records")
+    __slots__ = ("_bytes", "_limit_bytes", "_limit_events", "_newest", "_records", "conflated")
 
     def __init__(self, *, limit_events: int = LIMIT_EVENTS, limit_bytes: int = LIMIT_BYTES) -> None:
         self._limit_events = limit_events
@@ -24,6 +24,8 @@ class Outbox:
         self._records: dict[int, Record] = {}  # by seq: ordered, and any of them can be taken out
         self._bytes = 0
         self._newest: dict[tuple[str, str], int | None] | None = None
+        self.conflated = 0
+        """How many updates were dropped because a newer one took their place."""
 
     def __len__(self) -> int:
         return len(self._records)
@@ -102,4 +104,5 @@ class Outbox:
         old = self._newest.get(key)
         if old is not None and (dropped := self._records.pop(old, None)) is not None:
             self._bytes -= len(dropped.json)
+            self.conflated += 1
         self._newest[key] = record.cursor.seq

@@ -5,7 +5,6 @@ history is read up to the newest; what was held and is later follows. A held out
 and history read again, and so it goes after a hole in the live feed: one loop serves all of these.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol, Self
 
@@ -14,6 +13,7 @@ from wellnet_sse.progress.broker import Broker, Gap, Wanted
 from wellnet_sse.progress.events import Cursor, Ending, Record, UserId
 from wellnet_sse.progress.items import Clocks, CloseReason, Encoder, Final, Item, Live, Sink
 from wellnet_sse.progress.outbox import Outbox
+from wellnet_sse.progress.waker import Waker
 
 PIECE_BYTES = 16 * 1024
 """How much a reader is handed at a time; the rest still counts as waiting in its outbox."""
@@ -57,7 +57,7 @@ class Subscription:
 
     __slots__ = (
         "_beat", "_broker", "_clocks", "_cursor", "_finished", "_floor", "_home", "_joining", "_overflowed",
-        "_position", "_recent_ms", "_sink", "_taken", "_tell_live", "_waiter", "abort", "closed_at", "encode",
+        "_position", "_recent_ms", "_sink", "_taken", "_tell_live", "_waker", "abort", "closed_at", "encode",
         "handed_at", "handing", "operation_id", "outbox", "reason", "taken_at", "user_id",
     )  # fmt: skip
 
@@ -104,7 +104,7 @@ class Subscription:
         self._tell_live = True
         self._overflowed = False
         self._beat = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._waker = Waker()
 
     def __enter__(self) -> Self:
         self._home.join(self)
@@ -121,7 +121,7 @@ class Subscription:
         if self.reason is not None or record.cursor.seq <= self._floor:
             return
         if self.outbox.offer(record):
-            self._wake()
+            self._waker.wake()
         elif self._joining:
             self.outbox.clear()
             self._overflowed = True
@@ -147,7 +147,7 @@ class Subscription:
         self._position, self._floor = last, last.seq
         if is_final:
             self._finished = True
-            self._wake()
+            self._waker.wake()
 
     def lost(self, *, epoch_changed: bool) -> None:
         """The live feed has a hole: read history again from the last record that was handed over."""
@@ -155,7 +155,7 @@ class Subscription:
         self._joining = True
         if epoch_changed:
             self._floor = 0
-        self._wake()
+        self._waker.wake()
 
     def close(self, reason: CloseReason) -> None:
         """End the reader, as slow at once, else when it was told what waits for it."""
@@ -163,13 +163,13 @@ class Subscription:
             self.reason, self.closed_at = reason, self._clocks.monotonic()
             if reason is CloseReason.SLOW:
                 self.outbox.clear()
-            self._wake()
+            self._waker.wake()
 
     def beat(self, now: float) -> None:
         """Let an idle reader know that all is well: it gets an empty batch, or what that is written as."""
         if self._sink is None or self.handing or self._joining or len(self.outbox) > 0:
             self._beat = True
-            self._wake()
+            self._waker.wake()
         elif data := self.encode(()):
             self._sink.write(data)
         self.handed_at = now
@@ -224,11 +224,11 @@ class Subscription:
                 self._beat = False
                 return ()
             elif self._sink is None:
-                await self._something(None)
+                await self._waker.wait()
             else:
                 self._home.go_direct(self)
                 try:
-                    await self._something(None)
+                    await self._waker.wait()
                 finally:
                     self._home.stop_direct(self)
         return None
@@ -243,7 +243,7 @@ class Subscription:
             if isinstance(page, Gap):
                 return await self._state_after(page, position)
         except UnavailableError:
-            await self._something(RETRY_SECONDS)
+            await self._waker.wait(RETRY_SECONDS)
             return ()
         # From here to the end nothing is awaited: what is held follows this page without a hole.
         level = page.level and not self._overflowed and self._home.is_level(self.user_id, page.upto)
@@ -297,21 +297,6 @@ class Subscription:
         if self.operation_id is not None and records and not more and isinstance(records[-1].event, Ending):
             items[-1] = Final(records[-1])
         return items
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def _something(self, timeout_seconds: float | None) -> None:
-        loop = asyncio.get_running_loop()
-        waiter = self._waiter = loop.create_future()
-        timer = None if timeout_seconds is None else loop.call_later(timeout_seconds, self._wake)
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-            if timer is not None:
-                timer.cancel()
 
 
 def _encode_nothing(_items: Sequence[Item]) -> bytes:

@@ -25,6 +25,9 @@ def blueprint(services: Services) -> Blueprint:
     metrics.expose("active_operations", "Operations that have not ended", progress.broker.active_operations)
     metrics.expose("running_work", "Supervised tasks", lambda: len(progress.supervisor))
     metrics.expose("events", "Events and endings fed", lambda: progress.hub.records, counts=True)
+    metrics.expose(
+        "conflated", "Updates that slow readers skipped", lambda: progress.hub.conflated, counts=True
+    )
     metrics.expose("deliveries", "Events offered to readers", lambda: progress.hub.deliveries, counts=True)
 
     @health.get("/healthz")

@@ -1,5 +1,6 @@
 """The `sql` broker: durable history in the database, for one process at a time."""
 
+import logging
 import secrets
 from collections.abc import Callable, Sequence
 
@@ -24,6 +25,8 @@ from wellnet_sse.progress.codec import copy
 from wellnet_sse.progress.events import Cursor, Record, UserId
 from wellnet_sse.progress.operation import Entry, Operation
 from wellnet_sse.storage.database import Database
+
+log = logging.getLogger(__name__)
 
 TRIM_ENTRIES = 5000
 """How many entries are forgotten at a time, so that no publisher waits long for it."""
@@ -58,7 +61,7 @@ class SqlBroker:
         self._lock_wait_seconds = lock_wait_seconds
         self._clock = clock
         self._feed: Feed = lambda _user_id, _records: None
-        self._epoch = ""
+        self._witnessed = identity.Witnessed("", 0)
         self._writer: Writer | None = None
 
     def attach(self, feed: Feed) -> None:
@@ -68,9 +71,16 @@ class SqlBroker:
     async def start(self) -> None:
         """See `Broker.start`."""
         await self._lock.acquire(wait_seconds=self._lock_wait_seconds)
-        self._epoch = await identity.claim_epoch(self._database, self._owner)
+        witnessed = identity.Witnessed.parse(self._lock.noted())
+        self._witnessed = await identity.claim_epoch(self._database, self._owner, witnessed)
+        self._lock.note(str(self._witnessed))
         await self._cache.load(await self._store.users_with_unfinished(), self._clock())
-        self._writer = Writer(self._store, self._cache, self._epoch, self._clock, self._publish)
+        epoch = self._witnessed.epoch
+        if witnessed is not None and witnessed.epoch != epoch:
+            log.warning("history_replaced", extra={"epoch": epoch, "was": witnessed.epoch})
+        self._writer = Writer(
+            self._store, self._cache, epoch, self._clock, feed=self._publish, committed=self._witness
+        )
 
     async def aclose(self) -> None:
         """See `Broker.aclose`."""
@@ -204,6 +214,11 @@ class SqlBroker:
     def _publish(self, user_id: UserId, records: Sequence[Record]) -> None:
         self._feed(user_id, records)
 
+    def _witness(self, entries: int) -> None:
+        """Note outside the database that it has so many more, before anybody sees them."""
+        self._witnessed = self._witnessed._replace(entries=self._witnessed.entries + entries)
+        self._lock.note(str(self._witnessed))
+
     def _running(self) -> Writer:
         if self._writer is None:
             raise UnavailableError("El historial no está abierto", retry_after_seconds=2)
@@ -233,7 +248,7 @@ class SqlBroker:
         return True if kept is None else seq < kept.trimmed_seq
 
     def _epoch_of(self, user_id: UserId) -> str:
-        return identity.epoch_of(self._epoch, user_id)
+        return identity.epoch_of(self._witnessed.epoch, user_id)
 
     def _bounds(self, user_id: UserId, known: Known) -> tuple[Cursor | None, Cursor | None]:
         epoch = self._epoch_of(user_id)

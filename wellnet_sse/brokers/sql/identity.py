@@ -4,36 +4,61 @@ import hashlib
 import secrets
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
-from wellnet_sse.brokers.sql.tables import identity
+from wellnet_sse.brokers.sql.tables import identity, users
 from wellnet_sse.progress.events import UserId
 from wellnet_sse.storage.database import Database
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-async def claim_epoch(database: Database, owner: str) -> str:
-    """The epoch to go on with, after noting that `owner` writes here from now on.
+class Witnessed(NamedTuple):
+    """What was committed last, as it is noted outside the database.
+
+    An older copy that is put in the database's place has the same epoch and fewer entries, and would soon
+    give their numbers to others.
+    """
+
+    epoch: str
+    entries: int
+    """Of all users, since the beginning."""
+
+    def __str__(self) -> str:
+        return f"{self.epoch:<32} {self.entries:019}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Witnessed | None":
+        """What the note says; None where it is none."""
+        epoch, _, entries = text.partition(" ")
+        return cls(epoch, int(entries)) if epoch and entries.strip().isdecimal() else None
+
+
+async def claim_epoch(database: Database, owner: str, witnessed: Witnessed | None) -> Witnessed:
+    """The epoch to go on with, after noting that `owner` writes here from now on; and what is there.
 
     It changes where entries that were answered may be gone: after a power loss, where SQLite was not told to
-    wait for the disk (`synchronous` other than FULL). `kill -9` loses nothing.
+    wait for the disk (`synchronous` other than FULL), and where `witnessed` tells of another database or of
+    more entries than there are. `kill -9` loses nothing.
     """
     boot_id = _boot_id()
     async with database.writing() as connection:
+        entries = (await connection.execute(select(func.coalesce(func.sum(users.c.seq), 0)))).scalar_one()
         row = (await connection.execute(select(identity))).first()
         if row is None:
             epoch = _new_epoch()
             values = {"id": 1, "epoch": epoch, "boot_id": boot_id, "owner": owner, "clean": False}
             await connection.execute(insert(identity).values(values))
-            return epoch
+            return Witnessed(epoch, int(entries))
         lost_power = not row.clean and row.boot_id != boot_id and not database.survives_power_loss
-        epoch = _new_epoch() if lost_power else str(row.epoch)
+        replaced = witnessed is not None and (row.epoch != witnessed.epoch or entries < witnessed.entries)
+        epoch = _new_epoch() if lost_power or replaced else str(row.epoch)
         await connection.execute(
             update(identity).values(epoch=epoch, boot_id=boot_id, owner=owner, clean=False)
         )
-        return epoch
+        return Witnessed(epoch, int(entries))
 
 
 async def close_cleanly(database: Database, owner: str) -> None:

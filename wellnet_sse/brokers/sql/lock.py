@@ -1,6 +1,7 @@
 """One process at a time: who holds the lock writes history, and whoever else comes waits for its end."""
 
 import asyncio
+import contextlib
 import fcntl
 import os
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,7 @@ from wellnet_sse.errors import ConfigurationError
 from wellnet_sse.storage.database import Database
 
 POLL_SECONDS = 0.05
+NOTE_BYTES = 64
 _ADVISORY_LOCK = 0x48495354  # "HIST": any number will do, so long as all our processes use the same
 
 
@@ -21,12 +23,14 @@ class ProcessLock:
     """An exclusive hold on the history in `database`, which the system lets go of when the process dies.
 
     A lock on a file beside an SQLite database; an advisory lock on PostgreSQL, as long as its connection
-    lives. An in-memory database is this process's own.
+    lives. An in-memory database is this process's own. The file, where there is one, also takes a note that
+    outlives the process.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._stack = AsyncExitStack()
+        self._descriptor: int | None = None
 
     async def acquire(self, *, wait_seconds: float) -> None:
         """Take the lock. Raises ConfigurationError where another process keeps it for `wait_seconds`."""
@@ -44,7 +48,19 @@ class ProcessLock:
 
     async def release(self) -> None:
         """Let go of it."""
+        self._descriptor = None
         await self._stack.aclose()
+
+    def noted(self) -> str:
+        """What the last holder noted; empty where there is no note."""
+        return "" if self._descriptor is None else os.pread(self._descriptor, NOTE_BYTES, 0).decode()
+
+    def note(self, text: str) -> None:
+        """Leave a note of always the same length, at most `NOTE_BYTES`; `kill -9` does not undo it."""
+        if self._descriptor is not None:
+            # An older note claims less than there was, which nobody is refused for.
+            with contextlib.suppress(OSError):
+                os.pwrite(self._descriptor, text.encode(), 0)
 
     async def _prepare(self) -> Callable[[], Awaitable[bool]]:
         if self._database.dialect == "sqlite":
@@ -62,6 +78,7 @@ class ProcessLock:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return False
+            self._descriptor = descriptor
             return True
 
         return attempt

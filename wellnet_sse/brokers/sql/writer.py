@@ -112,15 +112,28 @@ class _Stage:
 
 
 class Writer:
-    """The one task that writes. `turn` is held while it does, so that others see history between batches."""
+    """The one task that writes. `turn` is held while it does, so that others see history between batches.
 
-    def __init__(self, store: Store, cache: Cache, epoch: str, clock: Callable[[], int], feed: Feed) -> None:
+    `committed` is told how many entries each batch has added, before they are fed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        cache: Cache,
+        epoch: str,
+        clock: Callable[[], int],
+        *,
+        feed: Feed,
+        committed: Callable[[int], None],
+    ) -> None:
         self.turn = asyncio.Lock()
         self._store = store
         self._cache = cache
         self._epoch = epoch
         self._clock = clock
         self._feed = feed
+        self._committed = committed
         self._queue: list[Request] = []
         self._wake = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="history writer")
@@ -187,6 +200,7 @@ class Writer:
 
     def _publish(self, stage: _Stage) -> None:
         """It is durable: let it be seen, by those who come, by those who read, and by those who wrote it."""
+        self._committed(sum(map(len, stage.records.values())))
         for (user_id, _), operation in stage.operations.items():
             self._cache.install(user_id, operation)
         for user_id, records in stage.records.items():
