@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,7 +16,7 @@ from wellnet_sse import __version__, logs
 from wellnet_sse.app import create_app, drain, open_history, services
 from wellnet_sse.errors import ConfigurationError
 from wellnet_sse.provisioning.demo import demo_router_entries, seed
-from wellnet_sse.server import runner, sockets
+from wellnet_sse.server import runner, sockets, tls
 from wellnet_sse.settings import LogFormat, Settings, split_bind
 from wellnet_sse.simulator import RouterSimulator
 
@@ -56,12 +57,13 @@ def _run(bind: str | None, *, demo: bool, show: bool) -> None:
 
 
 async def _serve(settings: Settings, *, demo: bool, show: bool) -> None:
+    context = tls.server_context(settings.tls_certificate, settings.tls_key)
     app = create_app(settings, pace_seconds=settings.demo_pace_seconds if demo else 0.0)
     stop = runner.stop_requested()
     # Before anybody can connect: another process may still hold the history, and is waited for.
     await open_history(app)
     listener = sockets.listen(*split_bind(settings.bind or ""))
-    url = sockets.url_of(listener)
+    url = sockets.url_of(listener, is_tls=context is not None)
     async with contextlib.AsyncExitStack() as stack:
         if demo:
             router_url = await stack.enter_async_context(_simulated_router(settings))
@@ -72,9 +74,9 @@ async def _serve(settings: Settings, *, demo: bool, show: bool) -> None:
 
             app.before_serving(fill)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        tasks.create_task(runner.serve(app, listener, stop=stop, drain=lambda: drain(app)))
+        tasks.create_task(runner.serve(app, listener, stop=stop, drain=lambda: drain(app), tls=context))
         if show:
-            showing = tasks.create_task(_show(url))
+            showing = tasks.create_task(_show(url, settings.tls_certificate))
             tasks.create_task(_cancel_when(stop, showing))
 
 
@@ -103,8 +105,10 @@ async def _cancel_when(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
     task.cancel()
 
 
-async def _show(url: str) -> None:
+async def _show(url: str, certificate: Path | None) -> None:
     """Run one operation and print its progress, as anybody could with the line that is printed after it."""
+    # Its certificate need not name this address, nor be of an issuer that this machine knows.
+    verify = True if certificate is None else tls.client_context(certificate)
     click.echo(f"wellnet-sse {__version__} at {url}, with demonstration data\n")
     click.echo("Removing connection 3, in one operation of three steps:\n")
     headers = {
@@ -113,7 +117,7 @@ async def _show(url: str) -> None:
         "Accept": "text/event-stream",
     }
     async with (
-        httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client,
+        httpx.AsyncClient(base_url=url, timeout=60, trust_env=False, verify=verify) as client,
         client.stream(
             "POST", "/api/conexiones/eliminar", json={"id_conexion": 3}, headers=headers
         ) as response,

@@ -4,6 +4,7 @@ import difflib
 import ipaddress
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
@@ -58,6 +59,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     bind: str | None = Field("127.0.0.1:4440", description="Address and port to listen on")
+    tls_certificate: Path | None = Field(
+        None, description="File of a certificate and its chain in PEM; with it the server speaks only TLS"
+    )
+    tls_key: Path | None = Field(None, description="File of its key, unencrypted, in PEM")
     database_url: SecretStr = Field(
         SecretStr("sqlite+aiosqlite:///wellnet.db"),
         description="Business data and stored answers: SQLite, or PostgreSQL as `postgresql+asyncpg://…`",
@@ -108,6 +113,13 @@ class Settings(BaseModel):
             split_bind(bind)
         return bind
 
+    @field_validator("tls_certificate", "tls_key", mode="before")
+    @classmethod
+    def _check_file(cls, path: object) -> object:
+        if path == "":  # which would be the working directory
+            raise ValueError("must be the path of a file")
+        return path
+
     @field_validator("origins")
     @classmethod
     def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
@@ -135,7 +147,20 @@ class Settings(BaseModel):
             ]
         if problems:
             raise ConfigurationError("; ".join(problems))
+        settings.check_tls()
         return settings.with_auth()
+
+    def check_tls(self) -> None:
+        """Raise ConfigurationError where TLS is meant and would not be spoken."""
+        given = [name for name in ("TLS_CERTIFICATE", "TLS_KEY") if getattr(self, name.lower()) is not None]
+        if len(given) == 1:
+            raise ConfigurationError(
+                f"{PREFIX}{given[0]}: {PREFIX}TLS_CERTIFICATE and {PREFIX}TLS_KEY are both needed, or neither"
+            )
+        if given and self.bind is None:
+            raise ConfigurationError(
+                f"{PREFIX}{given[0]}: only `wellnet-sse serve` reads it; another server is told in its own way"
+            )
 
     def with_auth(self) -> Self:
         """Settle how users are known. Raises ConfigurationError where that must be said and is not."""

@@ -245,5 +245,6 @@ class Hub:
     def close(self, reason: CloseReason) -> None:
         """End every reader, and those that come from now on."""
         self._closing = reason
+        self._flush()  # what is pending was published before
         for subscription in self.subscriptions():
             subscription.close(reason)

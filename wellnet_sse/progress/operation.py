@@ -290,10 +290,10 @@ class Operation:
             self._check_not_cancelled()  # a step that runs may finish, cancelled or not
 
     def step_in_hand(self, run: Run) -> str | None:
-        """The step that a run is at: the one it entered, or between two of them the next."""
+        """The step that a run is at: the one it entered, or before the first and between two the next."""
         if run.step is not None and not self._is_completed(run.step):
             return run.step
-        return next((n for n, s in self.steps.items() if s.event.status is not Status.COMPLETED), None)
+        return next((name for name in run.plan or self.steps if not self._is_completed(name)), None)
 
     def _announce(self, at_ms: int, names: Iterable[str]) -> list[Entry]:
         new = [name for name in dict.fromkeys(names) if name not in self.steps]

@@ -5,6 +5,7 @@ history is read up to the newest; what was held and is later follows. A held out
 and history read again, and so it goes after a hole in the live feed: one loop serves all of these.
 """
 
+import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol, Self
 
@@ -56,9 +57,10 @@ class Subscription:
     """
 
     __slots__ = (
-        "_beat", "_broker", "_clocks", "_cursor", "_finished", "_floor", "_home", "_joining", "_overflowed",
-        "_position", "_recent_ms", "_sink", "_taken", "_tell_live", "_waker", "abort", "closed_at", "encode",
-        "handed_at", "handing", "operation_id", "outbox", "reason", "taken_at", "user_id",
+        "_beat", "_broker", "_clocks", "_cursor", "_expected", "_finished", "_floor", "_home", "_joining",
+        "_overflowed", "_parks", "_position", "_recent_ms", "_sink", "_tell_live", "_waker", "abort",
+        "closed_at", "encode", "handed_at", "handing", "on_wake", "operation_id", "outbox", "parked",
+        "reason", "taken_at", "user_id",
     )  # fmt: skip
 
     def __init__(
@@ -90,8 +92,14 @@ class Subscription:
         """When the peer was last seen to take something, where that can be seen."""
         self.encode: Encoder = _encode_nothing
         """What the bytes are made by that go to its sink."""
+        self.parked = False
+        """Whether only the hub looks after it: nothing iterates its batches."""
+        self.on_wake: Callable[[], None] | None = None
+        """What to call when a parked reader is to be looked after again."""
         self._sink: Sink | None = None
-        self._taken = 0
+        self._parks = False
+        self._expected = 0
+        """How much the sink would hold if its peer had taken nothing since this was looked at."""
         self._finished = False
         self._broker = broker
         self._home = home
@@ -121,7 +129,7 @@ class Subscription:
         if self.reason is not None or record.cursor.seq <= self._floor:
             return
         if self.outbox.offer(record):
-            self._waker.wake()
+            self._wake()
         elif self._joining:
             self.outbox.clear()
             self._overflowed = True
@@ -134,6 +142,7 @@ class Subscription:
         if (
             sink is None
             or self.reason is not None
+            or self._joining  # a hole was found after these became pending: history comes first
             or records[0].cursor.seq <= self._floor
             or len(self.outbox) > 0
             or sink.buffered() + len(data) > BUFFER_BYTES
@@ -143,11 +152,12 @@ class Subscription:
             return
         if data:
             sink.write(data)
+            self._expected += len(data)
             self.handed_at = now
         self._position, self._floor = last, last.seq
         if is_final:
             self._finished = True
-            self._waker.wake()
+            self._wake()
 
     def lost(self, *, epoch_changed: bool) -> None:
         """The live feed has a hole: read history again from the last record that was handed over."""
@@ -155,23 +165,24 @@ class Subscription:
         self._joining = True
         if epoch_changed:
             self._floor = 0
-        self._waker.wake()
+        self._wake()
 
     def close(self, reason: CloseReason) -> None:
         """End the reader, as slow at once, else when it was told what waits for it."""
-        if self.reason is None:
+        if self.reason is None and not self._finished:
             self.reason, self.closed_at = reason, self._clocks.monotonic()
             if reason is CloseReason.SLOW:
                 self.outbox.clear()
-            self._waker.wake()
+            self._wake()
 
     def beat(self, now: float) -> None:
         """Let an idle reader know that all is well: it gets an empty batch, or what that is written as."""
         if self._sink is None or self.handing or self._joining or len(self.outbox) > 0:
             self._beat = True
-            self._waker.wake()
+            self._wake()
         elif data := self.encode(()):
             self._sink.write(data)
+            self._expected += len(data)
         self.handed_at = now
 
     def is_stuck(self, now: float, seconds: float) -> bool:
@@ -179,28 +190,34 @@ class Subscription:
         if self._sink is None:
             return self.handing and now - self.handed_at >= seconds
         buffered = self._sink.buffered()
-        if buffered == 0 or buffered != self._taken:
-            self._taken, self.taken_at = buffered, now
+        if buffered == 0 or buffered < self._expected:
+            self.taken_at = now
+        self._expected = buffered
         return now - self.taken_at >= seconds
 
     # What the transport does with it
 
-    def write_directly(self, sink: Sink, encode: Encoder) -> None:
+    def write_directly(self, sink: Sink, encode: Encoder, *, park: bool = False) -> None:
         """Let live records be written to `sink`, as `encode` makes them, as long as it has room.
 
-        While `batches` waits, that is: then everything that it yielded must have been written before.
+        While `batches` waits, that is: then everything that it yielded must have been written before. With
+        `park` it does not wait but ends, `parked`, and is to be begun again when `on_wake` is called.
         """
-        self._sink, self.encode, self.abort = sink, encode, sink.abort
+        self._sink, self.encode, self.abort, self._parks = sink, encode, sink.abort, park
 
     async def batches(self) -> AsyncGenerator[Sequence[Item], None]:
         """What to tell the reader, in order; an empty batch says that nothing happened for a while.
 
         Ends after a `Final`, and when the reader is closed: then `reason` says why.
         """
+        if self.parked:
+            self.parked = False
+            self._home.stop_direct(self)
         while (batch := await self._next()) is not None:
             self.handing, self.handed_at = True, self._clocks.monotonic()
             yield batch
             self.handing = False
+            self._expected = sys.maxsize  # the connection had room for it: the peer takes, or its buffer did
             if batch and isinstance(batch[-1], Final):
                 return
 
@@ -225,6 +242,10 @@ class Subscription:
                 return ()
             elif self._sink is None:
                 await self._waker.wait()
+            elif self._parks:
+                self._home.go_direct(self)
+                self.parked = True
+                return None
             else:
                 self._home.go_direct(self)
                 try:
@@ -297,6 +318,11 @@ class Subscription:
         if self.operation_id is not None and records and not more and isinstance(records[-1].event, Ending):
             items[-1] = Final(records[-1])
         return items
+
+    def _wake(self) -> None:
+        self._waker.wake()
+        if self.parked and self.on_wake is not None:
+            self.on_wake()
 
 
 def _encode_nothing(_items: Sequence[Item]) -> bytes:

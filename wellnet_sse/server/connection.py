@@ -12,6 +12,9 @@ from wellnet_sse.server.direct import DirectWriter
 from wellnet_sse.server.http11 import Http11, NotHttp11Error
 from wellnet_sse.server.websocket import Socket
 
+MAX_WAITING_BYTES = 64 * 1024
+"""How much of further requests may wait here for the end of the response before them."""
+
 LINGER_SECONDS = 5.0
 """How long a peer may take to read the last that was written for it."""
 
@@ -19,10 +22,13 @@ LINGER_SECONDS = 5.0
 class Connection(TCPServer):
     """Serves one connection to its end; `wheel` holds the sockets that are to be pinged."""
 
+    protocol: Http11  # type: ignore[assignment]  # Hypercorn's wrapper has only to choose HTTP/2
+
     def __init__(self, *arguments: Any, wheel: set[Socket]) -> None:
         super().__init__(*arguments)
         self._wheel = wheel
         self._closing = False
+        self._direct = DirectWriter(self.writer)
 
     def abort(self) -> None:
         """End it now, whatever its peer does."""
@@ -36,7 +42,7 @@ class Connection(TCPServer):
             server = parse_socket_addr(socket.family, socket.getsockname())
             async with TaskGroup(self.loop) as task_group:
                 self._task_group = task_group
-                self.protocol = Http11(  # type: ignore[assignment]  # the wrapper's part is to choose HTTP/2
+                self.protocol = Http11(
                     self.app,
                     self.config,
                     self.context,
@@ -46,7 +52,7 @@ class Connection(TCPServer):
                     client,
                     server,
                     self.protocol_send,
-                    writer=DirectWriter(self.writer.transport),
+                    writer=self._direct,
                     wheel=self._wheel,
                 )
                 await self.protocol.initiate()
@@ -55,17 +61,22 @@ class Connection(TCPServer):
         except OSError:
             return  # the peer has gone
         finally:
+            self._direct.closed()
             await self._close()
             # What is buffered still goes out, but nobody waits for a peer that does not read it.
             self.writer.close()
 
     async def _read_data(self) -> None:
+        waiting = 0
         try:
             while data := await self.reader.read(MAX_RECV):
                 # After our end the rest is read and thrown away: a socket that is closed with unread bytes
                 # is reset, and then the peer never reads why.
                 if not self._closing:
                     await self.protocol.handle(RawData(data))
+                    waiting += len(data) if self.protocol.paused else -waiting
+                    if waiting > MAX_WAITING_BYTES:
+                        break
         except NotHttp11Error:
             await self._close()
         except OSError:

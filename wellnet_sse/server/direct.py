@@ -10,20 +10,43 @@ from wellnet_sse.transports.direct import EXTENSION
 
 
 class DirectWriter:
-    """A connection's transport, offered to the application in `scope["extensions"]["wellnet.direct"]`.
+    """A connection, offered to the application in `scope["extensions"]["wellnet.direct"]`.
 
-    What is written goes out after whatever was sent before. The writer of an HTTP/1.1 body frames its own
-    chunks, the writer of a WebSocket its own messages; both must write whole ones, and only while the
-    response or the socket is open.
+    See `transports.direct.Connection`, which this is.
     """
 
-    __slots__ = ("abort", "buffered", "write")
+    __slots__ = ("_on_close", "_writer", "abort", "buffered", "drain", "write")
 
-    def __init__(self, transport: asyncio.WriteTransport) -> None:
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        transport = writer.transport
+        self._writer = writer
+        self._on_close: Callable[[], None] | None = None
         # The transport's own methods: a call more for each reader and event would be felt.
         self.write = transport.write
         self.buffered = transport.get_write_buffer_size
         self.abort = transport.abort
+        self.drain = writer.drain
+
+    @property
+    def detached(self) -> bool:
+        """Whether the response belongs to somebody who outlives the request."""
+        return self._on_close is not None
+
+    def detach(self, on_close: Callable[[], None]) -> None:
+        """See `Connection.detach`."""
+        self._on_close = on_close
+
+    def close(self) -> None:
+        """See `Connection.close`."""
+        if self._writer.can_write_eof():
+            self._writer.write_eof()
+        else:
+            self._writer.close()
+
+    def closed(self) -> None:
+        """Tell whoever the response belongs to that the connection has ended."""
+        if self._on_close is not None:
+            self._on_close()
 
 
 class DirectApp:

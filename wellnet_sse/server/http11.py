@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import h11
-from hypercorn.protocol.events import Request
+from hypercorn.events import Closed, Updated
+from hypercorn.protocol.events import Body, Data, EndBody, Request
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.typing import ASGISendEvent
 
 from wellnet_sse.server.direct import DirectApp, DirectWriter
 from wellnet_sse.server.websocket import Socket
@@ -16,14 +18,69 @@ class NotHttp11Error(Exception):
     """The peer speaks HTTP/2 without having been asked."""
 
 
+class Stream(HTTPStream):
+    """A request and its response, which may outlive the application's part in it (`DirectWriter.detach`)."""
+
+    def __init__(self, *arguments: Any, writer: DirectWriter) -> None:
+        super().__init__(*arguments)
+        self._writer = writer
+
+    async def app_send(self, message: ASGISendEvent | None) -> None:
+        """See `HTTPStream.app_send`; the end of a detached response is its new owner's to send."""
+        if not self._writer.detached:
+            await super().app_send(message)
+        elif message is None:
+            self.scope["headers"] = []  # an idle stream needs nothing of its request
+
+
 class Http11(H11Protocol):
     """One connection's protocol; its streams are offered `writer`, and its sockets are put on `wheel`."""
 
     def __init__(self, *arguments: Any, writer: DirectWriter, wheel: set[Socket]) -> None:
         super().__init__(*arguments)
         self.app = DirectApp(self.app, writer)
+        self.paused = False
+        """Whether a request waits here for the response before it."""
         self._writer = writer
         self._wheel = wheel
+
+    async def _handle_events(self) -> None:
+        # As in Hypercorn, but for a pipelined request: it does not park the reader, which would then not
+        # see that the peer has gone (and a stream has no end that could let it go on).
+        while True:
+            if self.connection.they_are_waiting_for_100_continue:
+                headers = self.config.response_headers("h11")
+                await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=headers))
+            try:
+                event = self.connection.next_event()
+            except h11.RemoteProtocolError as error:
+                if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+                    await self._send_error_response(error.error_status_hint)
+                await self.send(Closed())
+                return
+            self.paused = event is h11.PAUSED
+            if isinstance(event, h11.Request):
+                await self.send(Updated(idle=False))
+                await self._check_protocol(event)
+                await self._create_stream(event)
+            elif (
+                self.paused
+                or self.stream is None
+                or event is h11.NEED_DATA
+                or isinstance(event, h11.ConnectionClosed)
+            ):
+                return
+            elif isinstance(event, h11.Data):
+                await self.stream.handle(Body(stream_id=STREAM_ID, data=event.data))
+            elif isinstance(event, h11.EndOfMessage):
+                await self.stream.handle(EndBody(stream_id=STREAM_ID))
+            elif isinstance(event, Data):
+                await self.stream.handle(event)
+
+    async def _maybe_recycle(self) -> None:
+        await super()._maybe_recycle()
+        if self.paused:
+            await self._handle_events()
 
     async def _check_protocol(self, event: h11.Request) -> None:
         # An h2c upgrade is ignored, as RFC 9110 §7.8 allows: Hypercorn has no switch for it, and over
@@ -35,7 +92,7 @@ class Http11(H11Protocol):
     async def _create_stream(self, request: h11.Request) -> None:
         headers = {name.lower(): value.lower() for name, value in request.headers}
         tokens = [token.strip() for token in headers.get(b"connection", b"").split(b",")]
-        make: Callable[..., HTTPStream | Socket] = HTTPStream
+        make: Callable[..., Stream | Socket] = self._response
         if request.method == b"GET" and headers.get(b"upgrade") == b"websocket" and b"upgrade" in tokens:
             make = self._socket
         self.stream = make(
@@ -61,6 +118,9 @@ class Http11(H11Protocol):
         )
         self.keep_alive_requests += 1
         await self.context.mark_request()
+
+    def _response(self, *arguments: Any) -> Stream:
+        return Stream(*arguments, writer=self._writer)
 
     def _socket(self, *arguments: Any) -> Socket:
         self.connection = H11WSConnection(cast("h11.Connection", self.connection))

@@ -24,6 +24,7 @@ from hypercorn.typing import ASGIFramework, LifespanState
 from wellnet_sse.server.connection import Connection
 from wellnet_sse.server.notify import notify
 from wellnet_sse.server.sockets import BACKLOG
+from wellnet_sse.server.tls import HANDSHAKE_SECONDS
 from wellnet_sse.server.websocket import Socket
 
 log = logging.getLogger(__name__)
@@ -117,7 +118,11 @@ class _Server:
             await self._living
         self._beating = loop.create_task(self._beat(), name="ping wheel")
         self._server = await asyncio.start_server(
-            self._serve_connection, sock=listener, backlog=BACKLOG, ssl=self._tls
+            self._serve_connection,
+            sock=listener,
+            backlog=BACKLOG,
+            ssl=self._tls,
+            ssl_handshake_timeout=None if self._tls is None else HANDSHAKE_SECONDS,
         )
         log.info("listening", extra={"address": str(listener.getsockname())})
 

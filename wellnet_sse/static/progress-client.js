@@ -18,6 +18,7 @@ export { ProgressError };
 /**
  * @import {Answer, ConnectionStatus, Cursor, Ending, LostEnding, ProgressClientOptions, ProgressMessage,
  *   Run, RunOptions, Timing, WatchOptions} from './progress-client.js'
+ * @import {Snapshot} from './progress-history.js'
  */
 
 /** @type {Timing} */
@@ -83,11 +84,8 @@ export class ProgressClient extends EventTarget {
       onReconnect: () => this.reconnect(),
       onTold: (told) => {
         if (told.type === 'message') return this.#receive(told.message);
-        if (told.type === 'state') {
-          for (const message of this.#history.adopt(told.snapshot)) this.#deliver(message);
-        }
+        if (told.type === 'state') this.#adopt(told.snapshot, told.status);
         this.#setStatus(told.status);
-        if (told.type === 'state' && told.status.state === 'live') this.#becomeUpToDate();
       },
       describe: () => ({ snapshot: this.#history.snapshot(), status: this.#status }),
     });
@@ -228,6 +226,19 @@ export class ProgressClient extends EventTarget {
     if (!this.#history.receive(message)) return;
     this.#deliver(message);
     if (message.event === 'live') this.#becomeUpToDate();
+  }
+
+  /**
+   * Becomes equal to the tab that leads.
+   * @param {Snapshot} snapshot
+   * @param {ConnectionStatus} status
+   */
+  #adopt(snapshot, status) {
+    for (const message of this.#history.adopt(snapshot)) this.#deliver(message);
+    const { cursor } = this.#history;
+    if (status.state !== 'live' || this.#isUpToDate || cursor === null) return;
+    this.#deliver({ event: 'live', id: cursor, data: {} });
+    this.#becomeUpToDate();
   }
 
   /** @param {ProgressMessage} message */

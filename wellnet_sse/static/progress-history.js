@@ -174,8 +174,7 @@ export class History {
     const known = this.#current(data.operation_id, epoch);
     if (!this.#isNews(id, known?.endedAt || undefined)) return false;
     const now = known ?? fresh(epoch);
-    const isReopened = [...now.steps.values()].some((step) => step.seq > seq);
-    if (!isReopened) now.ending = { seq, id, data };
+    now.ending = { seq, id, data };
     now.endedAt = seq;
     now.cursor = id;
     this.#keep(data.operation_id, now);

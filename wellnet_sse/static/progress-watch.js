@@ -49,7 +49,7 @@ export class Watch extends EventTarget {
     const told = isEnd ? { ...message, event: 'end' } : message;
     for (const iterator of this.#iterators) {
       iterator.messages.push(told);
-      iterator.wakes();
+      iterator.wake();
     }
     this.dispatchEvent(new MessageEvent(told.event, { data: told.data, lastEventId: told.id ?? '' }));
     if (told.event === 'end') this.#finish(told.data);

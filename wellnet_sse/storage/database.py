@@ -78,9 +78,8 @@ class Database:
         self._engine = _open(parsed, connect_timeout_seconds=connect_timeout_seconds)
         self._writer = asyncio.Lock()
         self._gone_at = 0.0
-        self._closing: set[asyncio.Future[None]] = set()
         self._sqlite_synchronous = sqlite_synchronous
-        self._sessions = async_sessionmaker(expire_on_commit=False)
+        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
         if parsed.get_backend_name() == "sqlite":
             pragmas = (
                 "PRAGMA busy_timeout=5000",  # first: the others may have to wait for another process
@@ -92,14 +91,10 @@ class Database:
 
             @event.listens_for(self._engine.sync_engine, "connect")
             def set_pragmas(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-                try:
-                    cursor = connection.cursor()
-                    for pragma in pragmas:
-                        cursor.execute(pragma)
-                    cursor.close()
-                except Exception:
-                    connection.close()  # it is nobody's yet, and would stay open with its thread
-                    raise
+                cursor = connection.cursor()
+                for pragma in pragmas:
+                    cursor.execute(pragma)
+                cursor.close()
 
     @property
     def dialect(self) -> str:
@@ -139,44 +134,27 @@ class Database:
         `writes` must be said of a transaction that does. Keep it short: no router, broker or client is waited
         for inside. Raises `UnavailableError` when the database is away, locked or full.
         """
-        async with (
-            self._turn(writes=writes),
-            self._connected() as connection,
-            self._sessions(bind=connection) as session,
-            session.begin(),
-        ):
+        async with self._turn(writes=writes), self._sessions.begin() as session:
+            await session.connection()
             yield session
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """The same for plain statements that only read."""
-        async with self._turn(writes=False), self._connected() as connection:
+        async with self._turn(writes=False), self._engine.connect() as connection:
             yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """The same for plain statements that write."""
-        async with self._turn(writes=True), self._connected() as connection, connection.begin():
+        async with self._turn(writes=True), self._engine.begin() as connection:
             yield connection
 
     @asynccontextmanager
     async def holding(self) -> AsyncIterator[AsyncConnection]:
         """A connection of its own, outside any transaction, for as long as it is wanted."""
-        async with self._turn(writes=False), self._connected() as connection:
+        async with self._turn(writes=False), self._engine.connect() as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
-
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[AsyncConnection]:
-        # Opened to its end although the task be cancelled: what is half open is nobody's, and would leak.
-        opening = asyncio.ensure_future(self._engine.connect().start())
-        try:
-            yield await asyncio.shield(opening)
-        finally:
-            closing = asyncio.ensure_future(_close(opening))
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
-            if opening.done():
-                await asyncio.shield(closing)
 
     @asynccontextmanager
     async def _turn(self, *, writes: bool) -> AsyncIterator[None]:
@@ -216,20 +194,12 @@ class Database:
     async def checkpoint(self) -> None:
         """Move SQLite's log into the database, beside readers and writers; to be called every few seconds."""
         if self.path is not None:
-            async with self.reading() as connection:
+            async with self._turn(writes=False), self._engine.connect() as connection:
                 await connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if self._closing:
-            await asyncio.wait(self._closing)
         await self._engine.dispose()
-
-
-async def _close(opening: asyncio.Future[AsyncConnection]) -> None:
-    await asyncio.wait([opening])
-    if opening.exception() is None:
-        await opening.result().close()
 
 
 def _is_away(error: DBAPIError) -> bool:

@@ -1,44 +1,118 @@
 """A subscription as the answer of a Quart view: `return EventSourceResponse(subscription)`."""
 
 import asyncio
+import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 
 from quart import Response, has_request_context, request
 
-from wellnet_sse.progress.items import Sink
 from wellnet_sse.progress.subscription import Subscription
 from wellnet_sse.transports import wire
-from wellnet_sse.transports.direct import sink_of
+from wellnet_sse.transports.direct import Connection, connection_of
+
+log = logging.getLogger(__name__)
 
 RETRY_MS = 2000
+
+Hold = Callable[[], Callable[[], None]]
+"""Keeps what a request holds beyond its end; gives what lets go of it."""
 
 
 class EventSourceResponse(Response):
     """Streams a subscription as Server-Sent Events (HTML §9.2), until it ends or the client leaves.
 
     `retry_ms` is how long a client should wait before it reconnects; each gets it jittered by a quarter, so
-    that a restart does not bring all of them at once.
+    that a restart does not bring all of them at once. `hold` is called where the stream outlives its
+    request, as it may on a server that offers its connection.
     """
 
-    def __init__(self, subscription: Subscription, *, retry_ms: int = RETRY_MS) -> None:
-        sink = sink_of(request.scope) if has_request_context() else None
-        super().__init__(_stream(subscription, retry_ms, sink), headers=wire.SSE_HEADERS)
+    def __init__(
+        self, subscription: Subscription, *, retry_ms: int = RETRY_MS, hold: Hold | None = None
+    ) -> None:
+        connection = connection_of(request.scope) if has_request_context() else None
+        stream = _Stream(subscription, connection, hold)
+        super().__init__(stream.body(retry_ms), headers=wire.SSE_HEADERS)
         self.timeout = None  # Quart would end any stream after RESPONSE_TIMEOUT, in silence
 
 
-async def _stream(subscription: Subscription, retry_ms: int, sink: Sink | None) -> AsyncIterator[bytes]:
-    # Membership is taken here and not in the view: a generator that never starts has nothing to give back.
-    with subscription:
-        task = asyncio.current_task()
-        subscription.abort = None if task is None else task.cancel
-        if sink is not None:
-            subscription.write_directly(sink, wire.sse_chunk)
-        spread_ms = retry_ms // 4
-        yield wire.sse_retry(retry_ms + random.randint(-spread_ms, spread_ms))  # noqa: S311 - spread, not secrecy
-        async with aclosing(subscription.batches()) as batches:
-            async for batch in batches:
-                yield wire.sse(batch)
-        if subscription.reason is not None:
-            yield wire.sse_close(subscription.reason)
+class _Stream:
+    """One answer: at first within its request, and once its reader is level without one.
+
+    A request costs Quart more memory than all the rest of an idle stream. So where the server offers its
+    connection, the request ends when the reader is level; the hub writes to the connection, and a task comes
+    into being only when something else is to be told.
+    """
+
+    __slots__ = ("_connection", "_hold", "_release", "_subscription", "_task")
+
+    def __init__(self, subscription: Subscription, connection: Connection | None, hold: Hold | None) -> None:
+        self._subscription = subscription
+        self._connection = connection
+        self._hold = hold
+        self._release: Callable[[], None] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def body(self, retry_ms: int) -> AsyncIterator[bytes]:
+        """The body as Quart sends it."""
+        # Membership is taken here and not in the view: what never starts has nothing to give back.
+        subscription, connection = self._subscription, self._connection
+        subscription.__enter__()
+        try:
+            if connection is None:
+                task = asyncio.current_task()
+                subscription.abort = None if task is None else task.cancel
+            else:
+                subscription.write_directly(connection, wire.sse_chunk, park=True)
+            spread_ms = retry_ms // 4
+            yield wire.sse_retry(retry_ms + random.randint(-spread_ms, spread_ms))  # noqa: S311 - no secret
+            async with aclosing(subscription.batches()) as batches:
+                async for batch in batches:
+                    yield wire.sse(batch)
+            if subscription.reason is not None:
+                yield wire.sse_close(subscription.reason)
+        finally:
+            if not subscription.parked or connection is None:
+                subscription.__exit__()
+            else:
+                self._release = None if self._hold is None else self._hold()
+                subscription.on_wake = self._wake
+                connection.detach(self._leave)
+
+    def _wake(self) -> None:
+        """Something is to be told that the hub cannot write: go on as a task until it can again."""
+        if self._task is None and self._connection is not None:
+            self._task = asyncio.get_running_loop().create_task(self._go_on(self._connection), name="stream")
+
+    async def _go_on(self, connection: Connection) -> None:
+        subscription = self._subscription
+        try:
+            async with aclosing(subscription.batches()) as batches:
+                async for batch in batches:
+                    connection.write(wire.sse_chunk(batch))
+                    await connection.drain()
+            if subscription.parked:
+                self._task = None
+                return
+            if subscription.reason is not None:
+                connection.write(wire.chunk(wire.sse_close(subscription.reason)))
+            connection.write(wire.LAST_CHUNK)
+            connection.close()
+        except ConnectionError:
+            connection.abort()  # the peer has gone
+        except Exception:
+            log.exception("stream_failed", extra={"user_id": subscription.user_id})
+            connection.abort()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Give back everything; called when the stream ends and when the connection does."""
+        if self._connection is None:
+            return
+        self._connection = None
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+        self._subscription.__exit__()
+        if self._release is not None:
+            self._release()

@@ -14,7 +14,7 @@ from wellnet_sse.errors import BadRequestError, WellnetError
 from wellnet_sse.progress.items import Item
 from wellnet_sse.progress.subscription import Subscription
 from wellnet_sse.transports import wire
-from wellnet_sse.transports.direct import sink_of
+from wellnet_sse.transports.direct import connection_of
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +70,9 @@ class ProgressSocket:
             with self._subscription:
                 task = asyncio.current_task()
                 self._subscription.abort = None if task is None else task.cancel
-                if (sink := sink_of(self._websocket.scope)) is not None:
+                if (connection := connection_of(self._websocket.scope)) is not None:
                     encode = wire.v2_frames if self._is_v2 else wire.documented_frames
-                    self._subscription.write_directly(sink, encode)
+                    self._subscription.write_directly(connection, encode)
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._send_all(), name="socket send")
                     tasks.create_task(self._receive_all(), name="socket receive")

@@ -18,6 +18,7 @@ SSE_HEADERS = {
     "X-Accel-Buffering": "no",
 }
 SSE_COMMENT = b":\n\n"
+LAST_CHUNK = b"0\r\n\r\n"
 
 V2_SUBPROTOCOL = "wellnet.progress.v2"
 
@@ -37,10 +38,14 @@ def sse(items: Sequence[Item]) -> bytes:
     return b"".join(map(_sse_item, items)) or SSE_COMMENT
 
 
-def sse_chunk(items: Sequence[Item]) -> bytes:
-    """The same as one chunk of an HTTP/1.1 body (RFC 9112 §7.1)."""
-    body = sse(items)
+def chunk(body: bytes) -> bytes:
+    """`body` as one chunk of an HTTP/1.1 body (RFC 9112 §7.1)."""
     return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+def sse_chunk(items: Sequence[Item]) -> bytes:
+    """The blocks of `items` as one chunk."""
+    return chunk(sse(items))
 
 
 def _sse_item(item: Item) -> bytes:

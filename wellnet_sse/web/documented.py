@@ -68,12 +68,13 @@ def blueprint(services: Services) -> Blueprint:
         """The answer is the operation's stream: from before the work's first event, or with its state."""
         hub, broker = services.progress.hub, services.progress.broker
         before = (await broker.state(user_id, Wanted(operation_id))).cursor
-        services.slots.take(user_id)
+        hold = services.slots.take(user_id)
         job = await service.begin(work, user_id=user_id, operation_id=operation_id, ends=ends)
         if job.replayed and await broker.operation(user_id, operation_id) is None:
             return _replayable(_answer(job.answer.result()), job)  # its history is gone: no stream would end
         cursor = str(before) if job.fresh else None
-        stream = open_stream(services, hub.subscribe(user_id, operation_id=operation_id, cursor=cursor))
+        subscription = hub.subscribe(user_id, operation_id=operation_id, cursor=cursor)
+        stream = open_stream(services, subscription, hold)
         stream.headers["Location"] = location(operation_id)
         return _replayable(stream, job)
 

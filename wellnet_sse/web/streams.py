@@ -8,7 +8,7 @@ from wellnet_sse.errors import BadRequestError, UnavailableError, UpgradeRequire
 from wellnet_sse.progress.events import Cursor, UserId, is_operation_id
 from wellnet_sse.progress.subscription import Subscription
 from wellnet_sse.transports import wire
-from wellnet_sse.transports.sse import EventSourceResponse
+from wellnet_sse.transports.sse import EventSourceResponse, Hold
 from wellnet_sse.transports.websocket import MessageRate, ProgressSocket
 from wellnet_sse.web.problems import problem
 from wellnet_sse.web.schemas import SocketCommand, parse
@@ -25,9 +25,9 @@ def checked_operation_id(text: str) -> str:
     return text
 
 
-def open_stream(services: Services, subscription: Subscription) -> Response:
-    """The stream of `subscription`; the view has taken its slot."""
-    return EventSourceResponse(subscription, retry_ms=services.settings.retry_ms)
+def open_stream(services: Services, subscription: Subscription, hold: Hold) -> Response:
+    """The stream of `subscription`; the view has taken its slot, which `hold` keeps."""
+    return EventSourceResponse(subscription, retry_ms=services.settings.retry_ms, hold=hold)
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -40,8 +40,8 @@ def blueprint(services: Services) -> Blueprint:
         user_id = services.identity.user(request)
         if request.method == "HEAD":
             return Response("", headers=wire.SSE_HEADERS)
-        services.slots.take(user_id)
-        return open_stream(services, progress.hub.subscribe(user_id, cursor=_cursor()))
+        hold = services.slots.take(user_id)
+        return open_stream(services, progress.hub.subscribe(user_id, cursor=_cursor()), hold)
 
     @streams.route("/sse/operations/<text:operation_id>", methods=["GET", "HEAD"])
     async def watch_one(operation_id: str) -> Response:
@@ -52,10 +52,9 @@ def blueprint(services: Services) -> Blueprint:
             return Response("", 204)
         if request.method == "HEAD":
             return Response("", headers=wire.SSE_HEADERS)
-        services.slots.take(user_id)
-        return open_stream(
-            services, progress.hub.subscribe(user_id, operation_id=operation_id, cursor=cursor)
-        )
+        hold = services.slots.take(user_id)
+        subscription = progress.hub.subscribe(user_id, operation_id=operation_id, cursor=cursor)
+        return open_stream(services, subscription, hold)
 
     async def _is_over(user_id: UserId, operation_id: str, cursor: str | None) -> bool:
         """Whether the cursor is usable and nothing of the operation follows it: EventSource may stop."""
