@@ -22,6 +22,8 @@ async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 async def database(database_url: str) -> AsyncIterator[Database]:
     """A database with its tables."""
     database = Database(database_url)
-    await database.migrate()
-    yield database
-    await database.aclose()
+    try:
+        await database.migrate()
+        yield database
+    finally:
+        await database.aclose()

@@ -1,7 +1,6 @@
 """The contract of `progress.broker.Broker`: what is appended, to whom it is fed, and what operations are."""
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 
@@ -16,7 +15,7 @@ from wellnet_sse.errors import (
 )
 from wellnet_sse.progress.broker import Broker, IdempotencyKey
 from wellnet_sse.progress.events import Cursor, Record, Status, UserId
-from wellnet_sse.progress.operation import Entry, Operation
+from wellnet_sse.progress.operation import Operation
 
 COMPLETED = Status.COMPLETED
 
@@ -112,19 +111,6 @@ async def test_a_refused_change_changes_nothing(broker: Broker) -> None:
             await broker.append(USER, "op", change)
     assert await broker.operation(USER, "op") == before
     assert await broker.bounds(USER) == (Cursor(before[1].epoch, 1),) * 2  # type: ignore[index]
-
-
-async def test_what_a_change_did_before_it_raised_is_undone(broker: Broker) -> None:
-    def half(operation: Operation, at_ms: int) -> Sequence[Entry]:
-        operation.update(at_ms, step="a", status=COMPLETED, message="lost")
-        return operation.update(at_ms, step="a", status=Status.ERROR, message="refused")
-
-    await broker.append(USER, "op", update())
-    before = await broker.operation(USER, "op")
-    with pytest.raises(StepCompletedError):
-        await broker.append(USER, "op", half)
-    assert await broker.operation(USER, "op") == before
-    assert seqs((await broker.append(USER, "op", update(status=COMPLETED))).records) == [2]
 
 
 # Order and feed

@@ -56,6 +56,18 @@ async def test_an_operation_that_is_silent_for_ever_keeps_no_more_than_itself(cl
     assert leftovers(broker) == (0, 0)
 
 
+async def test_a_user_who_never_rests_keeps_nothing_of_forgotten_operations(clock: FakeClock) -> None:
+    broker = MemoryBroker(history_ms=60_000, history_events=10, clock=clock.wall_ms)
+    for number in range(200):
+        await broker.append(UserId(7), f"op{number}", begin_run("r", "a"))
+        await broker.append(UserId(7), f"op{number}", finish_run("r"))
+        clock.advance(10)
+        await broker.trim()
+    log = broker._logs[UserId(7)]
+    assert len(log.operations) <= 10
+    assert log.trimmed.keys() <= log.operations.keys()
+
+
 async def test_a_user_who_comes_back_after_all_was_forgotten_gets_a_new_epoch(clock: FakeClock) -> None:
     broker = MemoryBroker(history_ms=60_000, history_events=100, clock=clock.wall_ms)
     first = (await broker.append(UserId(7), "op", update())).records[0].cursor

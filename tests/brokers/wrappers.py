@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TypeVar
 
 from wellnet_sse.errors import UnavailableError
@@ -156,6 +157,31 @@ class LossyBroker(BrokerWrapper):
                 feed(user_id, records)
 
         self.inner.attach(lossy)
+
+
+class LateBroker(BrokerWrapper):
+    """Feeds late, while `late`: what it committed can be read before it is fed."""
+
+    late = False
+
+    def __init__(self, inner: Broker) -> None:
+        super().__init__(inner)
+        self.attach = self._attach
+        self._due: list[Callable[[], None]] = []
+
+    def _attach(self, feed: Feed) -> None:
+        def feed_late(user_id: UserId, records: Sequence[Record]) -> None:
+            self._due.append(partial(feed, user_id, records))
+            if not self.late:
+                self.catch_up()
+
+        self.inner.attach(feed_late)
+
+    def catch_up(self) -> None:
+        """Feed what is due."""
+        due, self._due = self._due, []
+        for feed in due:
+            feed()
 
 
 class AwayBroker(BrokerWrapper):

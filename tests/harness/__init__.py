@@ -1,12 +1,14 @@
 """What the tests share: a real server in a process of its own, and clients nobody in this project wrote.
 
-Servers: `ServerProcess`, `free_port`. Streams: `SseReader` (eventsource-parser), `EventSourceClient`
-(undici's reconnecting EventSource), `CurlReader`. Sockets: `LegacySocket` and `V2Socket` (PyPI websockets),
-`NodeSocket` (npm ws). Waiting: `eventually`. Every wait has a deadline and fails with what was seen.
+Servers: `ServerProcess`, `free_port`; `RouterControl` for a demo's router. Streams: `SseReader`
+(eventsource-parser), `EventSourceClient` (undici's reconnecting EventSource), `CurlReader`. Sockets:
+`LegacySocket` and `V2Socket` (PyPI websockets), `NodeSocket` (npm ws). Waiting: `eventually`. Every wait has
+a deadline and fails with what was seen.
 """
 
 from tests.harness.curl import CurlReader
 from tests.harness.processes import StreamEndedError
+from tests.harness.router import RouterControl
 from tests.harness.server import ServerProcess, free_port
 from tests.harness.sockets import LegacySocket, NodeSocket, V2Message, V2Socket
 from tests.harness.sse import BrowserEvent, EventSourceClient, Opened, SseEvent, SseReader
@@ -19,6 +21,7 @@ __all__ = [
     "LegacySocket",
     "NodeSocket",
     "Opened",
+    "RouterControl",
     "ServerProcess",
     "SseEvent",
     "SseReader",

@@ -86,6 +86,13 @@ def test_after_its_reader_took_everything_it_is_lossless_again() -> None:
     assert seqs(outbox) == [4, 5]
 
 
+def test_after_its_reader_took_a_part_it_is_lossless_again() -> None:
+    outbox = filled(Outbox(limit_events=3), record(1), record(2, step="b"), record(3), record(4))
+    assert seqs(outbox.take(1)) == [2]
+    filled(outbox, record(5))
+    assert seqs(outbox) == [4, 5]
+
+
 def test_it_hands_over_in_pieces_and_at_least_one_record() -> None:
     outbox = filled(
         Outbox(), record(1, size=500), record(2, size=10), record(3, size=10), record(4, size=500)
@@ -115,9 +122,9 @@ def test_dropping_forgets_what_conflation_had_noted() -> None:
 # What holds for any sequence of offers and takes
 
 OFFERS = st.tuples(
-    st.sampled_from([*[IN_PROGRESS] * 5, PENDING, COMPLETED, ERROR, None]),
-    st.sampled_from("ab"),
-    st.sampled_from(["x", "y"]),
+    st.sampled_from([*[IN_PROGRESS] * 12, PENDING, COMPLETED, ERROR, None]),
+    st.sampled_from(["a", "a", "b"]),
+    st.sampled_from(["x", "x", "y"]),
     st.sampled_from([0, 0, 0, 90, 400]),
 )
 TAKES = st.none() | st.integers(1, 1000)

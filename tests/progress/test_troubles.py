@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.brokers.changes import USER, name, publish, update
-from tests.brokers.wrappers import AwayBroker, GatedBroker, LossyBroker
+from tests.brokers.wrappers import AwayBroker, GatedBroker, LateBroker, LossyBroker
 from tests.harness import eventually
 from tests.progress.clock import FakeClock
 from tests.progress.making import first_cursor, hub_over, memory
@@ -55,6 +55,22 @@ async def test_what_is_fed_twice_is_told_once(broker: MemoryBroker, hub: Hub) ->
         hub.publish(USER, records[1:])
         assert seqs(await reader.until(3)) == [1, 2, 3]
         assert await reader.nothing()
+        assert hub.deliveries == 3
+
+
+async def test_what_was_read_out_of_history_is_not_told_again_when_it_is_fed(clock: FakeClock) -> None:
+    broker = LateBroker(memory(clock))
+    hub = hub_over(broker, clock)
+    start = await first_cursor(broker)
+    async with Reader(hub.subscribe(USER)) as early, Reader(hub.subscribe(USER, cursor=str(start))) as late:
+        await early.until_live()
+        broker.late = True
+        await publish(broker, 3, status=ERROR)
+        assert kinds(await late.until_live()) == [1, 2, 3, "live"]
+        broker.late = False
+        await publish(broker, 1, status=ERROR)
+        assert seqs(await early.until(4)) == [1, 2, 3, 4]
+        assert seqs(await late.until(4)) == [4]
 
 
 async def test_history_that_was_lost_is_a_gap_and_then_live_again(

@@ -1,11 +1,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
 from wellnet_sse.errors import BodyMismatchError
-from wellnet_sse.provisioning import AnswerKey, Answers, Completed, Database, Fresh, Running
+from wellnet_sse.provisioning import AnswerKey, Answers, Completed, Fresh, Running
+from wellnet_sse.storage.database import Database
 
 KEY = AnswerKey(7, "remove-config-1", "remove-service")
 
@@ -79,10 +80,19 @@ async def test_a_dead_holders_claim_is_taken_over_and_its_late_answer_ignored(
 ) -> None:
     await answers.claim(KEY, body_hash="a", holder="one")
     dead.add("one")
-    assert await answers.claim(KEY, body_hash="a", holder="two") == Fresh(2)
+    assert await answers.claim(KEY, body_hash="a", holder="two") == Fresh(2, abandoned=True)
     assert not await finish(answers, 1, failed=True)
     assert await finish(answers, 2)
     assert await answers.claim(KEY, body_hash="a", holder="two") == Completed(200, "Asignación eliminada")
+
+
+async def test_what_was_abandoned_with_another_body_is_simply_done_anew(
+    answers: Answers, dead: set[str]
+) -> None:
+    """Whether the dead one came to its end says nothing of this request."""
+    await answers.claim(KEY, body_hash="a", holder="one")
+    dead.add("one")
+    assert await answers.claim(KEY, body_hash="b", holder="two") == Fresh(2)
 
 
 async def test_an_answer_is_written_once(answers: Answers) -> None:
@@ -95,10 +105,11 @@ async def test_an_answer_is_written_once(answers: Answers) -> None:
 @asynccontextmanager
 async def _processes(url: str, dead: set[str]) -> AsyncIterator[list[Answers]]:
     """Give what three processes would have: nothing shared but the database."""
-    databases = [Database(url) for _ in range(3)]
-    yield [Answers(database, is_alive=lambda holder: holder not in dead) for database in databases]
-    for database in databases:
-        await database.aclose()
+    async with AsyncExitStack() as stack:
+        databases = [Database(url) for _ in range(3)]
+        for database in databases:
+            stack.push_async_callback(database.aclose)
+        yield [Answers(database, is_alive=lambda holder: holder not in dead) for database in databases]
 
 
 @pytest.mark.parametrize("state", ["absent", "failed", "dead"])
@@ -116,18 +127,22 @@ async def test_of_many_claims_at_once_exactly_one_is_fresh(
         )
     fresh = [n for n, claim in enumerate(claims) if isinstance(claim, Fresh)]
     assert len(fresh) == 1
-    assert claims[fresh[0]] == Fresh(1 if state == "absent" else 2)
+    assert claims[fresh[0]] == Fresh(1 if state == "absent" else 2, abandoned=state == "dead")
     assert {claim for n, claim in enumerate(claims) if n != fresh[0]} == {Running(f"h{fresh[0]}")}
 
 
-async def test_old_answers_are_released_and_running_ones_kept(answers: Answers) -> None:
-    running, old, new = (KEY._replace(operation_id=name) for name in ("running", "old", "new"))
+async def test_old_answers_are_released_and_running_ones_kept(answers: Answers, dead: set[str]) -> None:
+    names = ("running", "abandoned", "old", "new")
+    running, abandoned, old, new = (KEY._replace(operation_id=name) for name in names)
     await answers.claim(running, body_hash="a", holder="one")  # at 1,000 ms
+    await answers.claim(abandoned, body_hash="a", holder="gone")
+    dead.add("gone")
     await answers.claim(old, body_hash="a", holder="one")
-    await finish(answers, 1, key=old)  # at 3,000 ms
+    await finish(answers, 1, key=old)  # at 4,000 ms
     await answers.claim(new, body_hash="a", holder="one")
-    await finish(answers, 1, key=new)  # at 5,000 ms
-    assert await answers.release_expired(5_000) == 1
+    await finish(answers, 1, key=new)  # at 6,000 ms
+    assert await answers.release_expired(6_000) == 2
     assert await answers.claim(old, body_hash="b", holder="two") == Fresh(1)
+    assert await answers.claim(abandoned, body_hash="a", holder="two") == Fresh(1)
     assert await answers.claim(new, body_hash="a", holder="two") == Completed(200, "Asignación eliminada")
     assert await answers.claim(running, body_hash="a", holder="two") == Running("one")

@@ -1,8 +1,8 @@
 from sqlalchemy import func, select
 
-from wellnet_sse.provisioning import Database
 from wellnet_sse.provisioning.demo import demo_router_entries, seed
 from wellnet_sse.provisioning.tables import Assignment, Configuration, Connection, Router, TemporaryFile
+from wellnet_sse.storage.database import Database
 
 
 async def test_the_demo_fills_an_empty_database(database: Database) -> None:
@@ -21,7 +21,7 @@ async def test_the_demo_fills_an_empty_database(database: Database) -> None:
 
 async def test_the_demo_again_only_follows_its_router(database: Database) -> None:
     await seed(database, "http://127.0.0.1:1")
-    async with database.session() as session:
+    async with database.session(writes=True) as session:
         await session.delete(await session.get_one(Assignment, 1))
     await seed(database, "http://127.0.0.1:2")
     async with database.session() as session:
@@ -30,7 +30,7 @@ async def test_the_demo_again_only_follows_its_router(database: Database) -> Non
 
 
 async def test_the_demo_leaves_a_real_database_alone(database: Database) -> None:
-    async with database.session() as session:
+    async with database.session(writes=True) as session:
         session.add(Router(name="central", url="https://central.invalid"))
     await seed(database, "http://127.0.0.1:1")
     async with database.session() as session:

@@ -7,7 +7,6 @@ def test_the_package_hands_out_these_names_and_no_others() -> None:
         "Answers",
         "Claim",
         "Completed",
-        "Database",
         "Fresh",
         "Removals",
         "Router",

@@ -5,12 +5,15 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from tests.provisioning.conftest import FAST
+from tests.provisioning.support import FAST
 from wellnet_sse.errors import NotFoundError, RouterRefusedError, RouterUnreachableError, UnprocessableError
-from wellnet_sse.provisioning import Database, Removals, RouterClient, StepWork, WriteState
+from wellnet_sse.provisioning import Removals, RouterClient, StepWork
+from wellnet_sse.provisioning.cleanups import Owner
 from wellnet_sse.provisioning.demo import seed
-from wellnet_sse.provisioning.tables import Assignment, Base, Configuration, TemporaryFile
+from wellnet_sse.provisioning.tables import Assignment, Configuration, TemporaryFile
 from wellnet_sse.simulator import Behaviour, RouterSimulator
+from wellnet_sse.storage.database import Database
+from wellnet_sse.storage.schema import Base
 
 SERVICE = [
     (10, "Iniciando eliminación de asignación..."),
@@ -19,6 +22,9 @@ SERVICE = [
 ]
 ROUTER = [(20, "Conectando con el router..."), (60, "Eliminando configuración IP...")]
 CONFIG = [(25, "Eliminando configuración del sistema..."), (70, "Limpiando archivos temporales...")]
+
+
+NOBODY = Owner()
 
 
 class Recorder:
@@ -36,11 +42,6 @@ def recorder() -> Recorder:
     return Recorder()
 
 
-@pytest.fixture
-def removals(seeded: Database, routers: RouterClient) -> Removals:
-    return Removals(seeded, routers)
-
-
 async def count(database: Database, table: type[Base]) -> int:
     async with database.session() as session:
         return await session.scalar(select(func.count()).select_from(table)) or 0
@@ -56,7 +57,7 @@ async def test_the_service_step_says_and_does_what_is_documented(
         "Asignación eliminada",
         {"id_conexion": 3},
     )
-    await work.run(recorder)
+    await work.run(recorder, NOBODY)
     assert recorder.updates == SERVICE
     async with seeded.session() as session:
         left = set(await session.scalars(select(Assignment.connection_id)))
@@ -73,7 +74,7 @@ async def test_the_router_step_says_and_does_what_is_documented(
         "Conexión eliminada",
         {"direccion_ip": "10.0.0.3"},
     )
-    await work.run(recorder)
+    await work.run(recorder, NOBODY)
     assert recorder.updates == ROUTER
     assert len(simulator.entries("ppp/secret")) == 49
 
@@ -88,7 +89,7 @@ async def test_the_config_step_says_and_does_what_is_documented(
         "Configuración eliminada",
         {"id_conexion": 12, "id_usuario": 3},
     )
-    await work.run(recorder)
+    await work.run(recorder, NOBODY)
     assert recorder.updates == CONFIG
     everyone = set(range(1, 51))
     async with seeded.session() as session:
@@ -102,8 +103,8 @@ async def test_the_config_step_says_and_does_what_is_documented(
 async def test_what_is_already_absent_is_done(
     removals: Removals, recorder: Recorder, make: Callable[[Removals], StepWork]
 ) -> None:
-    await make(removals).run(Recorder())
-    await make(removals).run(recorder)
+    await make(removals).run(Recorder(), NOBODY)
+    await make(removals).run(recorder, NOBODY)
     assert recorder.updates in (SERVICE, ROUTER, CONFIG)
 
 
@@ -127,7 +128,7 @@ async def test_an_unknown_connection_fails_where_the_protocol_says(  # §6
     reached: list[tuple[int, str]],
 ) -> None:
     with pytest.raises(NotFoundError):
-        await make(removals).run(recorder)
+        await make(removals).run(recorder, NOBODY)
     assert recorder.updates == reached
     assert [await count(seeded, table) for table in (Assignment, Configuration, TemporaryFile)] == [
         50,
@@ -142,7 +143,7 @@ async def test_an_unreachable_router_fails_after_20(
 ) -> None:
     simulator.behave(Behaviour(mode="unreachable"))
     with pytest.raises(RouterUnreachableError):
-        await removals.router("10.0.0.3").run(recorder)
+        await removals.router("10.0.0.3").run(recorder, NOBODY)
     assert recorder.updates == ROUTER[:1]
 
 
@@ -153,17 +154,11 @@ async def test_a_refusing_router_fails_after_60_and_the_next_attempt_works(
     simulator.behave(Behaviour(mode="refusing", refuses_all=refuses_all))
     work = removals.router("10.0.0.3")
     with pytest.raises(RouterRefusedError):
-        await work.run(recorder)
+        await work.run(recorder, NOBODY)
     assert recorder.updates == ROUTER
     simulator.behave(Behaviour())
-    await work.run(recorder)
+    await work.run(recorder, NOBODY)
     assert len(simulator.entries("ppp/secret")) == 49
-
-
-async def test_what_is_known_of_the_write_is_told(removals: Removals, recorder: Recorder) -> None:
-    states: list[WriteState] = []
-    await removals.router("10.0.0.3", on_write=states.append).run(recorder)
-    assert states[-1] is WriteState.CONFIRMED
 
 
 async def test_an_address_has_one_spelling(removals: Removals) -> None:
@@ -190,7 +185,7 @@ async def test_a_plan_for_an_unknown_connection_fails_in_its_first_step(
 ) -> None:
     (work,) = await removals.plan(51)
     with pytest.raises(NotFoundError, match="No existe la conexión 51"):
-        await work.run(recorder)
+        await work.run(recorder, NOBODY)
     assert recorder.updates == SERVICE[:2]
 
 
@@ -203,15 +198,13 @@ async def test_the_pace_is_kept_where_the_documents_timeouts_are(
         paused_at.append(recorder.updates[-1][0])
 
     for work in await Removals(seeded, routers, pace=pace).plan(3):
-        await work.run(recorder)
+        await work.run(recorder, NOBODY)
     assert paused_at == [10, 80, 20, 25]
 
 
 async def test_no_transaction_is_open_while_the_router_or_a_reader_is_told() -> None:
     """The database has a single connection: whoever held it would keep everybody else out."""
     database = Database("sqlite://")
-    await database.migrate()
-    await seed(database, "http://router.invalid")
     asked = 0
 
     class Reader:
@@ -229,8 +222,12 @@ async def test_no_transaction_is_open_while_the_router_or_a_reader_is_told() -> 
         return httpx.Response(200, stream=httpx.ByteStream(b"[]"))
 
     client = RouterClient("user", "s3creto", limits=FAST, transport=httpx.MockTransport(answers))
-    for work in await Removals(database, client, pace=ask).plan(3):
-        await work.run(Reader())
-    await client.aclose()
-    await database.aclose()
+    try:
+        await database.migrate()
+        await seed(database, "http://router.invalid")
+        for work in await Removals(database, client, pace=ask).plan(3):
+            await work.run(Reader(), NOBODY)
+    finally:
+        await client.aclose()
+        await database.aclose()
     assert asked > len(SERVICE + ROUTER + CONFIG)

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tests.provisioning.conftest import FAST
+from tests.provisioning.support import FAST, WriteStates
 from tests.simulated_router import PASSWORD, USERNAME, served
 from wellnet_sse.errors import RouterRefusedError, RouterUnreachableError
 from wellnet_sse.provisioning import RouterClient, WriteState
@@ -97,16 +97,16 @@ async def test_removing_twice_is_done_both_times_and_sends_nothing_the_second(
     router = routers.router(router_url)
     await router.remove_address("10.0.0.3")
     simulator.calls.clear()
-    states: list[WriteState] = []
-    await router.remove_address("10.0.0.3", on_write=states.append)
+    states = WriteStates()
+    await router.remove_address("10.0.0.3", on_write=states.note)
     assert {call.split()[0] for call in simulator.calls} == {"GET"}
-    assert states == [WriteState.NOT_SENT, WriteState.CONFIRMED]
+    assert states.noted == [WriteState.NOT_SENT, WriteState.CONFIRMED]
 
 
 async def test_a_write_is_unknown_until_it_is_read_back(router_url: str, routers: RouterClient) -> None:
-    states: list[WriteState] = []
-    await routers.router(router_url).remove_address("10.0.0.3", on_write=states.append)
-    assert states == [WriteState.NOT_SENT, WriteState.UNKNOWN, WriteState.CONFIRMED]
+    states = WriteStates()
+    await routers.router(router_url).remove_address("10.0.0.3", on_write=states.note)
+    assert states.noted == [WriteState.NOT_SENT, WriteState.UNKNOWN, WriteState.CONFIRMED]
 
 
 async def test_a_router_that_refuses_to_delete_is_told_from_one_that_is_away(
@@ -115,10 +115,10 @@ async def test_a_router_that_refuses_to_delete_is_told_from_one_that_is_away(
     simulator.behave(Behaviour(mode="refusing"))
     router = routers.router(router_url)
     await router.connect()
-    states: list[WriteState] = []
+    states = WriteStates()
     with pytest.raises(RouterRefusedError):
-        await router.remove_address("10.0.0.3", on_write=states.append)
-    assert states == [WriteState.NOT_SENT, WriteState.UNKNOWN]
+        await router.remove_address("10.0.0.3", on_write=states.note)
+    assert states.noted == [WriteState.NOT_SENT, WriteState.UNKNOWN]
     assert "10.0.0.3/32" in addresses(simulator, "queue/simple")
 
 
@@ -147,10 +147,10 @@ async def test_a_silent_router_is_unreachable_and_left_alone_after_its_attempts(
     with pytest.raises(RouterUnreachableError):
         await routers.router(router_url).connect()
     assert simulator.calls.total() == FAST.attempts
-    states: list[WriteState] = []
+    states = WriteStates()
     with pytest.raises(RouterUnreachableError):
-        await routers.router(router_url).remove_address("10.0.0.3", on_write=states.append)
-    assert states == [WriteState.NOT_SENT]
+        await routers.router(router_url).remove_address("10.0.0.3", on_write=states.note)
+    assert states.noted == [WriteState.NOT_SENT]
 
 
 async def test_a_slow_router_is_waited_for(

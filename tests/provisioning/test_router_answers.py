@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from tests.provisioning.conftest import FAST
+from tests.provisioning.support import FAST, WriteStates
 from wellnet_sse.errors import RouterRefusedError, RouterUnreachableError
 from wellnet_sse.provisioning import RouterClient, WriteState
 from wellnet_sse.provisioning.router import Router
@@ -49,10 +49,10 @@ async def test_an_entry_that_somebody_else_removed_meanwhile_is_done(gone: httpx
             return gone
         return lists(held if request.url.path == LEASES else [])
 
-    states: list[WriteState] = []
+    states = WriteStates()
     async with router_that(answers) as router:
-        await router.remove_address(ADDRESS, on_write=states.append)
-    assert states[-1] is WriteState.CONFIRMED
+        await router.remove_address(ADDRESS, on_write=states.note)
+    assert states.noted[-1] is WriteState.CONFIRMED
 
 
 async def test_an_entry_that_is_still_there_after_its_removal_is_a_refusal() -> None:
@@ -61,11 +61,11 @@ async def test_an_entry_that_is_still_there_after_its_removal_is_a_refusal() -> 
             return httpx.Response(204)
         return lists([LEASE] if request.url.path == LEASES else [])
 
-    states: list[WriteState] = []
+    states = WriteStates()
     async with router_that(answers) as router:
         with pytest.raises(RouterRefusedError, match="conserva"):
-            await router.remove_address(ADDRESS, on_write=states.append)
-    assert states == [WriteState.NOT_SENT, WriteState.UNKNOWN]
+            await router.remove_address(ADDRESS, on_write=states.note)
+    assert states.noted == [WriteState.NOT_SENT, WriteState.UNKNOWN]
 
 
 async def test_a_removal_that_is_answered_by_a_redirect_is_a_refusal() -> None:
@@ -127,11 +127,11 @@ async def test_a_removal_that_is_never_answered_stays_unknown() -> None:
             raise httpx.ReadError("connection lost")
         return lists([LEASE] if request.url.path == LEASES else [])
 
-    states: list[WriteState] = []
+    states = WriteStates()
     async with router_that(answers) as router:
         with pytest.raises(RouterUnreachableError) as caught:
-            await router.remove_address(ADDRESS, on_write=states.append)
-    assert states == [WriteState.NOT_SENT, WriteState.UNKNOWN]
+            await router.remove_address(ADDRESS, on_write=states.note)
+    assert states.noted == [WriteState.NOT_SENT, WriteState.UNKNOWN]
     assert caught.value.detail == "El router no responde"
 
 

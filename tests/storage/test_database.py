@@ -10,9 +10,12 @@ from sqlalchemy import Connection, create_engine, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from tests.postgres import Postgres
+from tests.storage.conftest import Open
+from wellnet_sse.brokers.sql import tables as history  # noqa: F401 - its tables are declared by importing it
 from wellnet_sse.errors import ConfigurationError, UnavailableError
-from wellnet_sse.provisioning import Database
-from wellnet_sse.provisioning.tables import Assignment, Base, Router
+from wellnet_sse.provisioning.tables import Assignment, Router
+from wellnet_sse.storage.database import Database
+from wellnet_sse.storage.schema import Base
 
 
 async def test_migrations_make_exactly_the_models_schema(database: Database) -> None:
@@ -25,7 +28,7 @@ async def test_migrations_make_exactly_the_models_schema(database: Database) -> 
         assert await connection.run_sync(differences) == []
 
 
-async def test_migrations_write_the_same_sql_as_the_models(tmp_path: Path) -> None:
+async def test_migrations_write_the_same_sql_as_the_models(open_database: Open, tmp_path: Path) -> None:
     """Names, checks and defaults too, which Alembic's comparison passes over."""
     statement = text("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name <> 'alembic_version'")
     engine = create_engine("sqlite://")
@@ -33,34 +36,34 @@ async def test_migrations_write_the_same_sql_as_the_models(tmp_path: Path) -> No
         Base.metadata.create_all(connection)
         of_the_models = set(connection.execute(statement).scalars())
     engine.dispose()
-    database = Database(f"sqlite:///{tmp_path}/wellnet.db")
+    database = open_database(f"sqlite:///{tmp_path}/wellnet.db")
     await database.migrate()
     async with database.session() as session:
         assert set((await session.execute(statement)).scalars()) == of_the_models
-    await database.aclose()
 
 
 async def test_migrating_again_keeps_what_is_there(database: Database) -> None:
-    async with database.session() as session:
+    async with database.session(writes=True) as session:
         session.add(Router(name="a", url="http://a"))
     await database.migrate()
     async with database.session() as session:
         assert await session.scalar(select(Router.name)) == "a"
 
 
-async def test_migrating_leaves_the_applications_logging_alone(database_url: str) -> None:
+async def test_migrating_leaves_the_applications_logging_alone(
+    open_database: Open, database_url: str
+) -> None:
     root = logging.getLogger()
     before = (root.level, list(root.handlers), logging.getLogger("wellnet_sse").disabled)
-    database = Database(database_url)
+    database = open_database(database_url)
     await database.migrate()
-    await database.aclose()
     assert (root.level, list(root.handlers), logging.getLogger("wellnet_sse").disabled) == before
 
 
 async def test_processes_that_start_at_once_all_find_the_schema(database_url: str) -> None:
     program = (
         "import asyncio, sys\n"
-        "from wellnet_sse.provisioning import Database\n"
+        "from wellnet_sse.storage.database import Database\n"
         "async def main():\n"
         "    database = Database(sys.argv[1])\n"
         "    sys.stdin.readline()\n"
@@ -83,20 +86,21 @@ async def test_processes_that_start_at_once_all_find_the_schema(database_url: st
     assert [process.returncode for process in processes] == [0, 0, 0], outputs
 
 
-async def test_a_migration_that_fails_leaves_nothing_half_made(database_url: str) -> None:
-    database = Database(database_url)
-    async with database.session() as session:
+async def test_a_migration_that_fails_leaves_nothing_half_made(
+    open_database: Open, database_url: str
+) -> None:
+    database = open_database(database_url)
+    async with database.session(writes=True) as session:
         await session.execute(text("CREATE TABLE answers (in_the_way INTEGER)"))
     with pytest.raises(DBAPIError):
         await database.migrate()
     async with database.session() as session:
         connection = await session.connection()
         assert await connection.run_sync(lambda it: inspect(it).get_table_names()) == ["answers"]
-    await database.aclose()
 
 
 async def test_a_schema_from_the_future_is_refused(database: Database) -> None:
-    async with database.session() as session:
+    async with database.session(writes=True) as session:
         await session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(ConfigurationError, match="más nueva"):
         await database.migrate()
@@ -104,7 +108,7 @@ async def test_a_schema_from_the_future_is_refused(database: Database) -> None:
 
 async def test_a_session_that_raises_leaves_nothing(database: Database) -> None:
     async def fail() -> None:
-        async with database.session() as session:
+        async with database.session(writes=True) as session:
             session.add(Router(name="a", url="http://a"))
             await session.flush()
             raise LookupError
@@ -117,7 +121,7 @@ async def test_a_session_that_raises_leaves_nothing(database: Database) -> None:
 
 async def test_foreign_keys_are_enforced(database: Database) -> None:
     async def add() -> None:
-        async with database.session() as session:
+        async with database.session(writes=True) as session:
             session.add(Assignment(connection_id=999, service="x"))
 
     with pytest.raises(IntegrityError):
@@ -125,24 +129,25 @@ async def test_foreign_keys_are_enforced(database: Database) -> None:
 
 
 @pytest.mark.parametrize(("synchronous", "level"), [("NORMAL", 1), ("FULL", 2)])
-async def test_sqlite_is_opened_for_many_readers(tmp_path: Path, synchronous: str, level: int) -> None:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path}/wellnet.db", sqlite_synchronous=synchronous)  # type: ignore[arg-type]
+async def test_sqlite_is_opened_for_many_readers(
+    open_database: Open, tmp_path: Path, synchronous: str, level: int
+) -> None:
+    database = open_database(f"sqlite+aiosqlite:///{tmp_path}/wellnet.db", sqlite_synchronous=synchronous)
     async with database.session() as session:
         values = [
             await session.scalar(text(f"PRAGMA {name}"))
             for name in ("journal_mode", "foreign_keys", "busy_timeout", "synchronous")
         ]
-    await database.aclose()
     assert values == ["wal", 1, 5000, level]
 
 
-async def test_sessions_in_memory_do_not_end_each_others_work() -> None:
-    database = Database("sqlite://")
+async def test_sessions_in_memory_do_not_end_each_others_work(open_database: Open) -> None:
+    database = open_database("sqlite://")
     await database.migrate()
     entered = asyncio.Event()
 
     async def roll_back() -> None:
-        async with database.session() as session:
+        async with database.session(writes=True) as session:
             session.add(Router(name="no", url="http://no"))
             await session.flush()
             entered.set()
@@ -151,48 +156,43 @@ async def test_sessions_in_memory_do_not_end_each_others_work() -> None:
 
     async def commit() -> None:
         await entered.wait()
-        async with database.session() as session:
+        async with database.session(writes=True) as session:
             session.add(Router(name="yes", url="http://yes"))
 
     results = await asyncio.gather(roll_back(), commit(), return_exceptions=True)
     assert [type(result) for result in results] == [LookupError, type(None)]
     async with database.session() as session:
         assert list(await session.scalars(select(Router.name))) == ["yes"]
-    await database.aclose()
 
 
 async def test_ping_returns_when_the_database_answers(database: Database) -> None:
     await database.ping()
 
 
-async def test_a_postgresql_that_is_away_is_unavailable(tmp_path: Path) -> None:
-    database = Database(f"postgresql://user:s3creto@/wellnet?host={tmp_path}")
+async def test_a_postgresql_that_is_away_is_unavailable(open_database: Open, tmp_path: Path) -> None:
+    database = open_database(f"postgresql://user:s3creto@/wellnet?host={tmp_path}")
     with pytest.raises(UnavailableError) as caught:
         await database.ping()
     assert "s3creto" not in str(caught.value)
     with pytest.raises(UnavailableError):
         await database.migrate()
-    await database.aclose()
 
 
-async def test_an_unknown_postgresql_database_is_unavailable(postgres: Postgres) -> None:
-    database = Database(postgres.url("nobody_made_me"))
+async def test_an_unknown_postgresql_database_is_unavailable(open_database: Open, postgres: Postgres) -> None:
+    database = open_database(postgres.url("nobody_made_me"))
     with pytest.raises(UnavailableError):
         await database.ping()
-    await database.aclose()
 
 
-async def test_a_lost_postgresql_connection_is_replaced(postgres: Postgres) -> None:
-    database = Database(await postgres.empty_database())
-    other = Database(postgres.url())
+async def test_a_lost_postgresql_connection_is_replaced(open_database: Open, postgres: Postgres) -> None:
+    database = open_database(await postgres.empty_database())
+    other = open_database(postgres.url())
     await database.ping()
     async with other.session() as session:
         ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
         name = database._engine.url.database
         assert (await session.execute(text(ended), {"name": name})).scalar_one() is True
     await database.ping()
-    await database.aclose()
-    await other.aclose()
 
 
 @pytest.mark.parametrize(
@@ -218,6 +218,6 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         Database(f"sqlite:///{tmp_path}/no/wellnet.db")
 
 
-def test_libpqs_sslmode_is_understood() -> None:
-    database = Database("postgresql://user@host/name?sslmode=require")
+def test_libpqs_sslmode_is_understood(open_database: Open) -> None:
+    database = open_database("postgresql://user@host/name?sslmode=require")
     assert dict(database._engine.url.query) == {"ssl": "require"}

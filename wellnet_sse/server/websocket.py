@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypercorn.protocol.events import StreamClosed
+from hypercorn.protocol.events import Data, StreamClosed
 from hypercorn.protocol.ws_stream import FrameTooLargeError, WebsocketBuffer, WSStream
 from hypercorn.typing import WebsocketAcceptEvent
 from wsproto.connection import ConnectionState
@@ -13,6 +13,9 @@ from wsproto.utilities import LocalProtocolError
 from wellnet_sse.server.direct import DirectWriter
 
 MAX_MESSAGE_BYTES = 64 * 1024
+MAX_EARLY_BYTES = 256 * 1024
+"""How much a client may send before its handshake is answered."""
+
 PING_SECONDS = 20.0
 MISSED_PONGS = 2
 
@@ -39,9 +42,16 @@ class Socket(WSStream):
         self._wheel = wheel
         self._pinged_at = 0.0
         self._unanswered = 0
+        self._early = bytearray()
 
     async def handle(self, event: Any) -> None:
         """See `WSStream.handle`."""
+        if isinstance(event, Data) and not self.handshake.accepted and not self.closed:
+            # A client that does not wait for our 101 is answered 400 by Hypercorn, or not, as it happens.
+            self._early += event.data
+            if len(self._early) > MAX_EARLY_BYTES:
+                self._writer.abort()
+            return
         await super().handle(event)
         if self.closed:
             self._wheel.discard(self)
@@ -66,6 +76,9 @@ class Socket(WSStream):
         await super()._accept(message)
         self._pinged_at = self.context.time()
         self._wheel.add(self)
+        if self._early:
+            early, self._early = bytes(self._early), bytearray()
+            await super().handle(Data(stream_id=self.stream_id, data=early))
 
     async def _handle_events(self) -> None:
         for event in self.connection.events():

@@ -103,7 +103,7 @@ export class Tabs {
       case 'hello':
         return this.tell({ type: 'state', ...this.#describe() });
       case 'reconnect':
-        this.#onReconnect();
+        if (this.#leads) this.#onReconnect();
         return;
     }
     if (this.#leads) return; // a late word of a leader that was replaced
