@@ -1,10 +1,16 @@
 """Hypercorn's WebSocket, mended: plain frames, messages bounded in bytes, pongs that are waited for."""
 
+import asyncio
 from typing import Any
 
 from hypercorn.protocol.events import Data, StreamClosed
-from hypercorn.protocol.ws_stream import FrameTooLargeError, WebsocketBuffer, WSStream
-from hypercorn.typing import WebsocketAcceptEvent
+from hypercorn.protocol.ws_stream import (
+    ASGIWebsocketState,
+    FrameTooLargeError,
+    WebsocketBuffer,
+    WSStream,
+)
+from hypercorn.typing import ASGISendEvent, WebsocketAcceptEvent
 from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping, Pong, TextMessage
 from wsproto.frame_protocol import CloseReason
@@ -13,9 +19,6 @@ from wsproto.utilities import LocalProtocolError
 from wellnet_sse.server.direct import DirectWriter
 
 MAX_MESSAGE_BYTES = 64 * 1024
-MAX_EARLY_BYTES = 256 * 1024
-"""How much a client may send before its handshake is answered."""
-
 PING_SECONDS = 20.0
 MISSED_PONGS = 2
 
@@ -42,19 +45,23 @@ class Socket(WSStream):
         self._wheel = wheel
         self._pinged_at = 0.0
         self._unanswered = 0
-        self._early = bytearray()
+        self._answered: asyncio.Event | None = None
 
     async def handle(self, event: Any) -> None:
         """See `WSStream.handle`."""
-        if isinstance(event, Data) and not self.handshake.accepted and not self.closed:
-            # A client that does not wait for our 101 is answered 400 by Hypercorn, or not, as it happens.
-            self._early += event.data
-            if len(self._early) > MAX_EARLY_BYTES:
-                self._writer.abort()
-            return
+        if isinstance(event, Data) and self.state is ASGIWebsocketState.HANDSHAKE and not self.closed:
+            # A client that does not wait for our 101: Hypercorn answers 400, or not, as it happens.
+            self._answered = asyncio.Event()
+            await self._answered.wait()
         await super().handle(event)
         if self.closed:
             self._wheel.discard(self)
+
+    async def app_send(self, message: ASGISendEvent | None) -> None:
+        """See `WSStream.app_send`."""
+        await super().app_send(message)
+        if self._answered is not None and (message is None or self.state is not ASGIWebsocketState.HANDSHAKE):
+            self._answered.set()
 
     def beat(self, now: float) -> None:
         """Ping when it is time. A peer that missed two is gone (Hypercorn pings, and never looks)."""
@@ -76,9 +83,6 @@ class Socket(WSStream):
         await super()._accept(message)
         self._pinged_at = self.context.time()
         self._wheel.add(self)
-        if self._early:
-            early, self._early = bytes(self._early), bytearray()
-            await super().handle(Data(stream_id=self.stream_id, data=early))
 
     async def _handle_events(self) -> None:
         for event in self.connection.events():
