@@ -8,6 +8,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PACKAGE := .venv/.package-installed
 DEV := .venv/.dev-installed
 CLIENTS := tests/clients/node_modules/.installed
+PROXIES := .venv/.proxies-installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -21,10 +22,10 @@ install: $(PACKAGE) ## .venv with the package in it
 demo: $(PACKAGE) ## the server with a demo database and a simulated router
 	$(BIN)/wellnet-sse demo $(ARGS)
 
-test: $(DEV) $(CLIENTS) ## all fast tests; ARGS="-k outbox -x" goes to pytest
+test: $(DEV) $(CLIENTS) $(PROXIES) ## all fast tests; ARGS="-k outbox -x" goes to pytest
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(DEV) $(CLIENTS) ## what CI runs: lint, format, types, tests
+check: $(DEV) $(CLIENTS) $(PROXIES) ## what CI runs: lint, format, types, tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -62,4 +63,8 @@ $(DEV): pyproject.toml | $(BIN)/python
 
 $(CLIENTS): tests/clients/package-lock.json
 	tests/clients/install
+	@touch $@
+
+$(PROXIES): tests/deploy/install | $(BIN)/python
+	tests/deploy/install
 	@touch $@

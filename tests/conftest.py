@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from tests.harness import ServerProcess
 
-pytest_plugins = ["tests.postgres", "tests.databases"]
+pytest_plugins = ["tests.postgres", "tests.databases", "tests.certificates"]
 
 _users = itertools.count(1001)
 

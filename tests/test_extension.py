@@ -1,6 +1,7 @@
 """`QuartProgress` in somebody else's application, served for real and watched by other hands."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 
 import httpx
@@ -114,7 +115,7 @@ async def test_a_browser_gets_a_heartbeat_and_a_bounded_retry(shop: Shop, url: s
         await stream.until_live()
         retry = stream.lines[1]
         for subscription in shop.progress.hub.subscriptions():
-            subscription.beat()
+            subscription.beat(time.monotonic())
         await stream.take(lambda line: isinstance(line, Comment))
     assert isinstance(retry, Retry)
     assert 150 <= retry.milliseconds <= 250

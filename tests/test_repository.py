@@ -91,6 +91,6 @@ def test_lock_file_names_no_registry() -> None:
     assert "://" not in (REPOSITORY / "tests/clients/package-lock.json").read_text()
 
 
-@pytest.mark.parametrize("name", [".ci/run", "tests/clients/install"])
+@pytest.mark.parametrize("name", [".ci/run", "tests/clients/install", "tests/deploy/install"])
 def test_scripts_can_be_run(name: str) -> None:
     assert (REPOSITORY / name).stat().st_mode & 0o111

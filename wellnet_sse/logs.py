@@ -9,7 +9,8 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 _QUERY_SECRET = re.compile(r"((?:token|ticket|access_token)=)[^&\s\"]+", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(\w+://[^:/@\s]*:)[^@/\s]+@")
+# Up to the last @, because a password may hold / and @; what begins with a port is none.
+_URL_PASSWORD = re.compile(r"(\w+://[^:/@\s]*:)(?!\d{1,5}/)[^\s\"']+@")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -47,12 +48,23 @@ def configure(*, json_lines: bool, level: str) -> None:
 
 
 def _clean(_logger: WrappedLogger, _name: str, event_dict: EventDict) -> EventDict:
-    """Redact every text, and keep it on one line: the traceback, which is ours, keeps its lines in JSON."""
-    return {key: _clean_value(value, keep_lines=key == "exception") for key, value in event_dict.items()}
+    """Redact every text, and keep it on one line.
+
+    A traceback keeps its lines, indented: the text of its exception may come from outside, and must not look
+    like the next event.
+    """
+    exception = event_dict.pop("exception", None)
+    cleaned = {key: _clean_value(value) for key, value in event_dict.items()}
+    if isinstance(exception, str):
+        cleaned["exception"] = "\n".join(f"  {_clean_value(line)}" for line in exception.split("\n"))
+    return cleaned
 
 
-def _clean_value(value: Any, *, keep_lines: bool) -> Any:
-    if not isinstance(value, str):
-        return value
-    text = redact(value)
-    return text if keep_lines else _CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
+def _clean_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return _CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", redact(value))
+    if isinstance(value, dict):
+        return {_clean_value(key): _clean_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean_value(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float) else _clean_value(repr(value))

@@ -2,10 +2,12 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 __all__ = ["CONTENT_TYPE_LATEST", "Metrics"]
 
@@ -39,8 +41,10 @@ class Metrics:
         self, name: str, description: str, value: Callable[[], float], *, counts: bool = False
     ) -> None:
         """Read `value` whenever the metrics are read; `counts`: it only grows."""
-        kind = _ReadCounter if counts else Gauge
-        kind(f"wellnet_{name}", description, registry=self.registry).set_function(value)
+        if counts:
+            self.registry.register(_ReadCounter(f"wellnet_{name}", description, value))
+        else:
+            Gauge(f"wellnet_{name}", description, registry=self.registry).set_function(value)
 
     def error(self) -> None:
         """Count a failure of ours."""
@@ -63,7 +67,14 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class _ReadCounter(Gauge):
-    """A gauge in the way that it is read, a counter in what it tells."""
+class _ReadCounter(Collector):
+    """A counter that somebody else counts; prometheus_client's own can only be incremented."""
 
-    _type = "counter"
+    def __init__(self, name: str, description: str, value: Callable[[], float]) -> None:
+        self._name = name
+        self._description = description
+        self._value = value
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Read it now."""
+        yield CounterMetricFamily(self._name, self._description, value=self._value())

@@ -125,9 +125,11 @@ class Settings(BaseModel):
     def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         for origin in origins:
             parts = urlsplit(origin)
-            if parts.scheme not in {"http", "https"} or not parts.netloc or origin.count("/") != 2:
-                raise ValueError(f"{origin!r} is no origin such as https://wellnet-rd.com:444")
-        return tuple(origin.lower() for origin in origins)
+            # Spelled as browsers do, or it would never match; not repeated, see `from_environment`.
+            plain = not (parts.query or parts.fragment or "@" in parts.netloc) and origin.count("/") == 2
+            if parts.scheme not in {"http", "https"} or not parts.netloc or not plain:
+                raise ValueError("each must be an origin such as https://wellnet-rd.com:444")
+        return tuple(map(_as_browsers_spell_it, origins))
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], **overrides: Any) -> Self:
@@ -159,7 +161,7 @@ class Settings(BaseModel):
             )
         if given and self.bind is None:
             raise ConfigurationError(
-                f"{PREFIX}{given[0]}: only `wellnet-sse serve` reads it; another server is told in its own way"
+                f"{PREFIX}{given[0]}: only `wellnet-sse serve` reads it; another server has its own way"
             )
 
     def with_auth(self) -> Self:
@@ -201,6 +203,12 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _as_browsers_spell_it(origin: str) -> str:
+    """Lower case, and without the port that goes without saying."""
+    scheme = origin.lower().partition(":")[0]
+    return origin.lower().removesuffix({"http": ":80", "https": ":443"}[scheme])
 
 
 def _unknown(name: str) -> str:

@@ -9,7 +9,9 @@ import pytest
 
 from tests.progress.clock import FakeClock
 from wellnet_sse.brokers.memory import MemoryBroker
+from wellnet_sse.brokers.sql import SqlBroker
 from wellnet_sse.progress.broker import Broker
+from wellnet_sse.storage.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,34 @@ async def memory(_request: pytest.FixtureRequest, terms: Terms) -> AsyncIterator
     await broker.aclose()
 
 
+def sql(kind: str) -> Factory:
+    @asynccontextmanager
+    async def make(request: pytest.FixtureRequest, terms: Terms) -> AsyncIterator[Broker]:
+        if kind == "sqlite":
+            url = f"sqlite:///{request.getfixturevalue('tmp_path')}/wellnet.db"
+        else:
+            url = await request.getfixturevalue("postgres").empty_database()
+        database = Database(url)
+        await database.migrate()
+        broker = SqlBroker(
+            database,
+            history_ms=terms.history_ms,
+            history_events=terms.history_events,
+            lock_wait_seconds=1,
+            clock=terms.clock,
+        )
+        await broker.start()
+        yield broker
+        await broker.aclose()
+        await database.aclose()
+
+    return make
+
+
 FACTORIES: dict[str, Factory] = {
     "memory": memory,
+    "sqlite": sql("sqlite"),
+    "postgresql": sql("postgresql"),
 }
 
 

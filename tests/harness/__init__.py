@@ -1,11 +1,12 @@
 """What the tests share: a real server in a process of its own, and clients nobody in this project wrote.
 
-Servers: `ServerProcess`, `free_port`; `RouterControl` for a demo's router. Streams: `SseReader`
-(eventsource-parser), `EventSourceClient` (undici's reconnecting EventSource), `CurlReader`. Sockets:
-`LegacySocket` and `V2Socket` (PyPI websockets), `NodeSocket` (npm ws). Waiting: `eventually`. Every wait has
-a deadline and fails with what was seen.
+Servers: `ServerProcess`, `free_port`, `Certificate` (TLS); `RouterControl` for a demo's router. Streams:
+`SseReader` (eventsource-parser), `EventSourceClient` (undici's reconnecting EventSource), `CurlReader`.
+Sockets: `LegacySocket` and `V2Socket` (PyPI websockets), `NodeSocket` (npm ws). Waiting: `eventually`. Every
+wait has a deadline and fails with what was seen.
 """
 
+from tests.harness.certificate import Certificate
 from tests.harness.curl import CurlReader
 from tests.harness.processes import StreamEndedError
 from tests.harness.router import RouterControl
@@ -16,6 +17,7 @@ from tests.harness.waiting import eventually
 
 __all__ = [
     "BrowserEvent",
+    "Certificate",
     "CurlReader",
     "EventSourceClient",
     "LegacySocket",

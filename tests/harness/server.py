@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 
 import httpx
 
+from tests.harness.certificate import Certificate
 from tests.harness.processes import tied
 from tests.harness.waiting import POLL_SECONDS, eventually
 
@@ -50,12 +51,18 @@ class ServerProcess:
         settings: Mapping[str, object] | None = None,
         port: int | None = None,
         command: Sequence[str] = SERVE,
+        certificate: Certificate | None = None,
     ) -> None:
-        """`settings` are environment variables by their full names; None as a value removes a default one."""
+        """`settings` are environment variables by their full names; None as a value removes a default one.
+
+        With a `certificate` it speaks TLS.
+        """
         self.directory = directory
         self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.ws_url = f"ws://127.0.0.1:{self.port}"
+        self.certificate = certificate
+        secure = "" if certificate is None else "s"
+        self.url = f"http{secure}://127.0.0.1:{self.port}"
+        self.ws_url = f"ws{secure}://127.0.0.1:{self.port}"
         self.log_path = directory / f"server-{self.port}.log"
         self._command = tied([*command, "--bind", f"127.0.0.1:{self.port}", *arguments])
         temporary = directory / "tmp"
@@ -68,6 +75,7 @@ class ServerProcess:
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
             "WELLNET_DATABASE_URL": f"sqlite+aiosqlite:///{directory / 'wellnet.db'}",
+            **({} if certificate is None else certificate.settings),
             **(settings or {}),
         }
         self._environment = {name: str(value) for name, value in environment.items() if value is not None}
@@ -169,9 +177,9 @@ class ServerProcess:
     def http(self, *, user: int | None = None, **options: Any) -> httpx.AsyncClient:
         """Return a new client of this server; close it with `async with`. `user` goes into X-User-ID."""
         headers = {} if user is None else {"X-User-ID": str(user)}
-        return httpx.AsyncClient(
-            base_url=self.url, trust_env=False, **{"timeout": 10, "headers": headers, **options}
-        )
+        verify = True if self.certificate is None else self.certificate.trust()
+        defaults = {"timeout": 10, "headers": headers, "verify": verify}
+        return httpx.AsyncClient(base_url=self.url, trust_env=False, **{**defaults, **options})
 
     def tail(self, *, lines: int = 80) -> str:
         """Return the last lines of its log."""

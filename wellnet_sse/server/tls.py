@@ -6,7 +6,7 @@ from pathlib import Path
 from wellnet_sse.errors import ConfigurationError
 
 HANDSHAKE_SECONDS = 10.0
-"""How long a peer may take to agree on keys; asyncio's own minute is long for a connection that says nothing."""
+"""How long a peer may take to agree on keys; asyncio's minute is long for one that says nothing."""
 
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2 those with forward secrecy that are not known to be weak; TLS 1.3 has no others."""

@@ -250,7 +250,7 @@ export class ProgressClient extends EventTarget {
     this.#isUpToDate = true;
     const watched = new Set([...this.#watches].map(({ operationId }) => operationId));
     for (const operationId of watched) if (operationId !== null) this.#lookUpUnknown(operationId);
-    
+    for (const operationId of this.#history.orphans()) this.#lookUp(operationId);
   }
 
   /** @param {ConnectionStatus} status */

@@ -293,22 +293,16 @@ const OPENERS = {
   websocket({ WebSocket }, address, listener) {
     if (!WebSocket) throw new Error('no WebSocket here');
     const socket = new WebSocket(address, SUBPROTOCOL);
-    let isOpen = true;
     socket.addEventListener('open', listener.opened);
     socket.addEventListener('message', (event) => {
       const { event: type, id, data } = JSON.parse(/** @type {MessageEvent<string>} */ (event).data);
-      if (isOpen) pass(type, id, data, listener);
+      pass(type, id, data, listener);
     });
     socket.addEventListener('error', () => {}); // `close` follows and tells more
     socket.addEventListener('close', (event) => {
-      if (isOpen) listener.failed({ refused: false, code: /** @type {CloseEvent} */ (event).code });
+      listener.failed({ refused: false, code: /** @type {CloseEvent} */ (event).code });
     });
-    return {
-      close() {
-        isOpen = false;
-        socket.close();
-      },
-    };
+    return socket;
   },
 };
 

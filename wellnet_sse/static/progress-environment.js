@@ -33,7 +33,7 @@ export function browser() {
  */
 export function backoffMs(failures, retryAfterMs, { firstRetryMs, mostRetryMs }, random) {
   const ownMs = Math.min(mostRetryMs, firstRetryMs * 2 ** Math.min(failures, 16)) * (0.5 + random() / 2);
-  return retryAfterMs === null ? ownMs : retryAfterMs + ownMs;
+  return Math.round(ownMs + (retryAfterMs ?? 0));
 }
 
 /**

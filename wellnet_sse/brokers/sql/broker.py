@@ -102,21 +102,18 @@ class SqlBroker:
         """See `Broker.since`."""
         known = await self._known(user_id)
         epoch, upto = self._epoch_of(user_id), known.seq
-        if (
-            cursor.epoch != epoch
-            or cursor.seq > upto
-            or await self._lost(user_id, known, cursor.seq, operation_id)
-        ):
+        if cursor.epoch != epoch or cursor.seq > upto:
             return Gap(str(cursor), *self._bounds(user_id, known))
-        tail = known.tail_after(cursor.seq)
-        if tail is None:
-            records: Sequence[Record] = await self._store.entries(
+        records = known.tail_after(cursor.seq)
+        if records is None:
+            records = await self._store.entries(
                 user_id, epoch, after=cursor.seq, upto=upto, operation_id=operation_id, limit=limit + 1
             )
-        elif operation_id is None:
-            records = tail
-        else:
-            records = [record for record in tail if record.event.operation_id == operation_id]
+        elif operation_id is not None:
+            records = [record for record in records if record.event.operation_id == operation_id]
+        # Asked after they were read: what was forgotten in between is not among them.
+        if await self._lost(user_id, known, cursor.seq, operation_id):
+            return Gap(str(cursor), *self._bounds(user_id, known))
         if len(records) > limit:
             return Page(records[:limit], records[limit - 1].cursor, level=False)
         return Page(records, Cursor(epoch, upto), level=upto == known.seq)

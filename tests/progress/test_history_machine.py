@@ -1,0 +1,275 @@
+"""Readers come and go, stall and resume, while history is written, trimmed, slow, lossy and away.
+
+One seed is one schedule: the clock is virtual, and the loop turns only when a rule says so. In the normal run
+the seeds are always the same ones. `make chaos` draws new ones, thousands; a schedule that fails is printed
+as the steps that lead there and as a line `@reproduce_failure(...)`, and `.hypothesis` keeps it for later.
+"""
+
+from functools import partial
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, precondition, rule
+
+from tests.progress.stage import HISTORY_MS, USER, SqlStage, Stage
+from tests.progress.witness import BYTES, EVENTS, Witness
+from wellnet_sse.progress.events import Cursor, Ending, Status, UserId
+from wellnet_sse.progress.items import CloseReason
+from wellnet_sse.progress.operation import Operation
+
+OTHER = UserId(8)
+SLOW_SECONDS = 30
+READERS = 5
+
+OPERATIONS = st.sampled_from(["one", "two", "three"])
+STEPS = st.sampled_from("ab")
+NUMBERS = st.none() | st.integers(0, 100)
+WHICH = st.integers(0, 7)
+
+
+class HistoryMachine(Stage):
+    """Everything that may happen, at random; what the broker fed is the judge."""
+
+    # Those who write
+
+    @rule(name=OPERATIONS, steps=st.lists(STEPS, max_size=2))
+    def declare(self, name: str, steps: list[str]) -> None:
+        self.write(USER, name, partial(Operation.name, steps=steps))
+
+    @rule(
+        name=OPERATIONS,
+        updates=st.lists(
+            st.tuples(STEPS, st.sampled_from([Status.IN_PROGRESS, *Status]), NUMBERS), min_size=1, max_size=9
+        ),
+        size=st.sampled_from([1, 1, 700]),
+        lost=st.sets(st.integers(0, 8), max_size=2),
+    )
+    def publish(
+        self, name: str, updates: list[tuple[str, Status, int | None]], size: int, lost: set[int]
+    ) -> None:
+        changes = [
+            partial(Operation.update, step=step, status=status, message="m" * size, progress=progress)
+            for step, status, progress in updates
+        ]
+        self.write(USER, name, *changes, lost=lost)
+
+    @rule(name=OPERATIONS)
+    def publish_for_another_user(self, name: str) -> None:
+        update = partial(Operation.update, step="a", status=Status.PENDING, message="m", progress=None)
+        self.write(OTHER, name, update)
+
+    @rule(name=OPERATIONS)
+    def stop(self, name: str) -> None:
+        self.write(USER, name, Operation.stop)
+
+    @rule(name=OPERATIONS)
+    def cancel(self, name: str) -> None:
+        self.write(USER, name, Operation.cancel)
+
+    @rule(name=OPERATIONS, step=STEPS, ends=st.booleans())
+    def begin_work(self, name: str, step: str, ends: bool) -> None:
+        self.count += 1
+        run = f"r{self.count}"
+        begin = partial(Operation.begin_run, run_id=run, holder="here", ends=ends, plan=(step,))
+        if self.write(USER, name, begin):
+            self.runs.append((name, run))
+            self.write(USER, name, partial(Operation.enter_step, run_id=run, step=step))
+
+    @precondition(lambda self: self.runs)
+    @rule(which=WHICH, failure=st.sampled_from([None, "Error: no"]))
+    def finish_work(self, which: int, failure: str | None) -> None:
+        name, run = self.runs.pop(which % len(self.runs))
+        self.write(USER, name, partial(Operation.finish_run, run_id=run, failure=failure))
+
+    @precondition(lambda self: self.runs)
+    @rule(which=WHICH)
+    def work_dies(self, which: int) -> None:
+        name, run = self.runs.pop(which % len(self.runs))
+        self.write(USER, name, partial(Operation.interrupt, run_ids=[run], message="{} cut".format))
+
+    # Those who read
+
+    @rule(
+        own=st.none() | OPERATIONS,
+        back=st.none() | st.integers(0, 40),
+        unusable=st.sampled_from([None, None, None, "nonsense", "other-3", "future"]),
+        greedy=st.booleans(),
+        direct=st.booleans(),
+    )
+    def join(
+        self, own: str | None, back: int | None, unusable: str | None, greedy: bool, direct: bool
+    ) -> None:
+        """With a cursor so many events back, with one that cannot be used, or with none."""
+        if len(self.witnesses) >= READERS:
+            return
+        place = None if back is None else Cursor(self.epoch, max(0, self.broker.truth.newest - back))
+        text = None if place is None else str(place)
+        if unusable is not None:
+            future = Cursor(self.epoch, self.broker.truth.newest + 5)
+            place, text = None, (str(future) if unusable == "future" else unusable)
+        subscription = self.hub.subscribe(USER, operation_id=own, cursor=text)
+        witness = Witness(subscription, self.broker, cursor=place, greedy=greedy, direct=direct)
+        self.witnesses.append(witness)
+
+        async def first() -> None:
+            witness.pull()
+
+        self.act(first())
+
+    @precondition(lambda self: self.witnesses)
+    @rule(which=WHICH, batches=st.integers(1, 4))
+    def read(self, which: int, batches: int) -> None:
+        witness = self.witnesses[which % len(self.witnesses)]
+
+        async def some() -> None:
+            for _ in range(batches):
+                witness.pull()
+                await self._turn()
+                witness.collect()
+
+        self.act(some())
+
+    @precondition(lambda self: self.witnesses)
+    @rule(which=WHICH)
+    def leave(self, which: int) -> None:
+        self.act(self.witnesses.pop(which % len(self.witnesses)).leave())
+
+    @precondition(lambda self: self.witnesses)
+    @rule(which=WHICH)
+    def connection_fills_or_empties(self, which: int) -> None:
+        witness = self.witnesses[which % len(self.witnesses)]
+        witness.full = not witness.full
+
+    # What befalls them
+
+    @rule(seconds=st.sampled_from([0.5, 1, 14, 16, 31, 1800]))
+    def time_passes(self, seconds: float) -> None:
+        async def work() -> None:
+            self.clock.advance(seconds)
+            self.hub.tick()
+
+        self.act(work())
+        for witness in self.witnesses:
+            reader = witness.subscription
+            stuck = reader.handing and self.clock.monotonic() - reader.handed_at > SLOW_SECONDS + 1
+            assert not stuck or witness.direct or reader.reason is not None, "stuck, and left alone"
+
+    @rule()
+    def the_feed_begins_or_stops_to_lose(self) -> None:
+        self.broker.losing = not self.broker.losing
+
+    @rule()
+    def the_broker_goes_or_comes_back(self) -> None:
+        self.broker.away = not self.broker.away
+
+    @rule()
+    def history_becomes_slow_or_quick(self) -> None:
+        self.broker.slow = not self.broker.slow
+
+    @rule()
+    def history_answers(self) -> None:
+        async def work() -> None:
+            self.broker.answer()
+
+        self.act(work())
+
+    @rule()
+    def history_is_trimmed(self) -> None:
+        self.act(self._trim())
+
+    async def _trim(self) -> None:
+        known = [it for it in ("one", "two", "three") if await self.broker.inner.operation(USER, it)]
+        await self.broker.inner.trim()
+        for name in known:
+            if await self.broker.inner.operation(USER, name) is None:
+                ending = self.broker.truth.last_ending(name)
+                assert ending is not None, "what has not ended is never forgotten"
+                assert ending.event.at_ms < self.clock.now_ms - HISTORY_MS, "forgotten too soon"
+                self.broker.truth.forgotten[name] = self.broker.truth.newest
+
+    # What always holds
+
+    @invariant()
+    def nobody_holds_more_than_the_bounds(self) -> None:
+        for witness in self.witnesses:
+            assert len(witness.subscription.outbox) <= EVENTS
+            assert witness.subscription.outbox.size_bytes <= BYTES
+
+    @invariant()
+    def whoever_waits_has_been_told_everything(self) -> None:
+        for witness in self.witnesses:
+            if witness.waits:
+                assert not witness.missing(self.broker.fed), "lost in silence"
+
+    @invariant()
+    def whoever_was_told_the_end_is_closed(self) -> None:
+        self.loop.run_until_complete(self._check_ends())
+
+    async def _check_ends(self) -> None:
+        for witness in self.witnesses:
+            told, name = witness.told, witness.operation_id
+            if name is None or told is None or not isinstance(told.event, Ending) or not witness.waits:
+                continue
+            known = await self.broker.inner.operation(USER, name)
+            is_over = known is not None and known[0].outcome is not None
+            assert not is_over or told is not self.broker.truth.last_ending(name), "ended, and left open"
+
+    @invariant()
+    def only_the_slow_are_closed_as_slow(self) -> None:
+        for witness in self.witnesses:
+            reader = witness.subscription
+            if reader.reason is CloseReason.SLOW and reader.closed_at is not None:
+                stuck = witness.full or reader.closed_at - reader.handed_at >= SLOW_SECONDS
+                assert stuck or witness.fell_behind
+
+    def teardown(self) -> None:
+        """In the end all troubles pass, and everybody is told what is missing yet."""
+        try:
+            self.broker.away = self.broker.losing = self.broker.slow = False
+            for witness in self.witnesses:
+                witness.greedy, witness.full = True, False
+            self.history_answers()
+            self.declare("one", ["a", "b"])
+            self.write(USER, "last", partial(Operation.name, steps=["shows-what-the-feed-has-lost"]))
+            for _ in range(3):  # whoever found the broker away asks again after a second
+                self.clock.advance(2)
+                self.act(self._turn())
+            assert self.broker.fed == self.broker.truth.newest
+            for witness in self.witnesses:
+                assert witness.waits, "neither told all there is nor closed"
+            self.whoever_waits_has_been_told_everything()
+            while self.witnesses:
+                self.leave(0)
+            assert len(self.hub) == 0
+        finally:
+            self.loop.run_until_complete(self.close_broker())
+            self.loop.close()
+
+
+class SqlHistoryMachine(SqlStage, HistoryMachine):
+    """The same over a database."""
+
+
+class ManyHistories(HistoryMachine):
+    """Far more of them."""
+
+
+class ManySqlHistories(SqlHistoryMachine):
+    """Far more of them."""
+
+
+SAME = settings(deadline=None, stateful_step_count=40, derandomize=True, database=None)
+NEW = settings(deadline=None, stateful_step_count=60, print_blob=True)
+
+TestHistoryMachine = HistoryMachine.TestCase
+TestHistoryMachine.settings = settings(SAME, max_examples=200)
+
+TestSqlHistoryMachine = SqlHistoryMachine.TestCase
+TestSqlHistoryMachine.settings = settings(SAME, max_examples=20)
+
+TestManyHistories = pytest.mark.chaos(pytest.mark.timeout(1200)(ManyHistories.TestCase))
+TestManyHistories.settings = settings(NEW, max_examples=4000)
+
+TestManySqlHistories = pytest.mark.chaos(pytest.mark.timeout(1200)(ManySqlHistories.TestCase))
+TestManySqlHistories.settings = settings(NEW, max_examples=300)
