@@ -8,7 +8,11 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PACKAGE := .venv/.package-installed
 DEV := .venv/.dev-installed
 CLIENTS := tests/clients/node_modules/.installed
+CLIENT_JS := tests/client_js/node_modules/.installed
 PROXIES := .venv/.proxies-installed
+
+# Node.js may live in .venv, see tests/clients/install.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -22,16 +26,16 @@ install: $(PACKAGE) ## .venv with the package in it
 demo: $(PACKAGE) ## the server with a demo database and a simulated router
 	$(BIN)/wellnet-sse demo $(ARGS)
 
-test: $(DEV) $(CLIENTS) $(PROXIES) ## all fast tests; ARGS="-k outbox -x" goes to pytest
+test: $(DEV) $(CLIENTS) $(CLIENT_JS) $(PROXIES) ## all fast tests; ARGS="-k outbox -x" goes to pytest
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(DEV) $(CLIENTS) $(PROXIES) ## what CI runs: lint, format, types, tests
+check: $(DEV) $(CLIENTS) $(CLIENT_JS) $(PROXIES) ## what CI runs: lint, format, types, tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(ARGS)
 
-chaos: $(DEV) $(CLIENTS) ## the long tests: kills, stalls, storms
+chaos: $(DEV) $(CLIENTS) $(CLIENT_JS) ## the long tests: kills, stalls, storms
 	$(BIN)/python -m pytest -m chaos $(ARGS)
 
 bench: $(DEV) ## measure speed; ARGS goes to bench/run
@@ -42,7 +46,8 @@ format: $(DEV) ## lay out the code as `check` wants it
 	$(BIN)/ruff format
 
 clean: ## remove everything that was made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist tests/clients/node_modules
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf tests/clients/node_modules tests/client_js/node_modules tests/client_js/build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A half-made .venv is never taken for a whole one: the stamps come last.
@@ -61,8 +66,12 @@ $(DEV): pyproject.toml | $(BIN)/python
 	$(PIP) install --editable . --group dev
 	@touch $(PACKAGE) $@
 
-$(CLIENTS): tests/clients/package-lock.json
+$(CLIENTS): tests/clients/package-lock.json tests/clients/install | $(DEV)
 	tests/clients/install
+	@touch $@
+
+$(CLIENT_JS): tests/client_js/package-lock.json | $(CLIENTS)
+	tests/client_js/install
 	@touch $@
 
 $(PROXIES): tests/deploy/install | $(BIN)/python
