@@ -54,6 +54,7 @@ def test_the_command_line_wins() -> None:
         ("BIND", "4440"), ("BIND", "host"), ("BIND", "127.0.0.1:"), ("BIND", "127.0.0.1:65536"),
         ("BIND", "127.0.0.1:-1"), ("BIND", "127.0.0.1:٣"), ("BIND", "::1:4440"), ("BIND", ""),
         ("DEMO_ROUTER_BIND", "nowhere"),
+        ("TLS_CERTIFICATE", ""), ("TLS_KEY", ""),
         ("AUTH", "none"), ("AUTH", ""), ("AUTH", "token"),
         ("ORIGINS", "wellnet-rd.com"), ("ORIGINS", "https://wellnet-rd.com/"), ("ORIGINS", "*"),
         ("ORIGINS", "null"), ("ORIGINS", "ftp://wellnet-rd.com"), ("ORIGINS", "https://"),
@@ -106,6 +107,24 @@ def test_secrets_are_not_shown() -> None:
     )
     assert "hunter2" not in repr(settings) + str(settings) + settings.model_dump_json()
     assert settings.router_password.get_secret_value() == "hunter2"
+
+
+# TLS
+
+
+def test_of_a_certificate_and_its_key_both_are_needed() -> None:
+    both = "WELLNET_TLS_CERTIFICATE and WELLNET_TLS_KEY are both needed, or neither"
+    assert complaint(TLS_CERTIFICATE="/tls.crt") == f"WELLNET_TLS_CERTIFICATE: {both}"
+    assert complaint(TLS_KEY="/tls.key") == f"WELLNET_TLS_KEY: {both}"
+    settings = read(TLS_CERTIFICATE="/tls.crt", TLS_KEY="/tls.key")
+    assert (str(settings.tls_certificate), str(settings.tls_key)) == ("/tls.crt", "/tls.key")
+
+
+def test_under_another_server_a_certificate_is_refused_lest_it_serve_in_plain() -> None:
+    given = {"AUTH": "documented", "TLS_CERTIFICATE": "/tls.crt", "TLS_KEY": "/tls.key"}
+    environment = {f"WELLNET_{name}": value for name, value in given.items()}
+    with pytest.raises(ConfigurationError, match="only `wellnet-sse serve` reads it"):
+        Settings.from_environment(environment, bind=None)
 
 
 # How users are known

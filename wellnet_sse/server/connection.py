@@ -4,7 +4,7 @@ from typing import Any
 
 from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
-from hypercorn.events import Closed, RawData
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
@@ -65,6 +65,13 @@ class Connection(TCPServer):
             await self._close()
             # What is buffered still goes out, but nobody waits for a peer that does not read it.
             self.writer.close()
+
+    async def protocol_send(self, event: Event) -> None:
+        """See `TCPServer.protocol_send`, which knows of peers that close or reset, not of the vanished."""
+        try:
+            await super().protocol_send(event)
+        except TimeoutError:  # of TCP_USER_TIMEOUT; the application would take it as a fault of its own
+            await self.protocol.handle(Closed())
 
     async def _read_data(self) -> None:
         waiting = 0

@@ -15,7 +15,7 @@ class DirectWriter:
     See `transports.direct.Connection`, which this is.
     """
 
-    __slots__ = ("_on_close", "_writer", "abort", "buffered", "drain", "write")
+    __slots__ = ("_on_close", "_writer", "abort", "buffered", "write")
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         transport = writer.transport
@@ -25,7 +25,6 @@ class DirectWriter:
         self.write = transport.write
         self.buffered = transport.get_write_buffer_size
         self.abort = transport.abort
-        self.drain = writer.drain
 
     @property
     def detached(self) -> bool:
@@ -35,6 +34,13 @@ class DirectWriter:
     def detach(self, on_close: Callable[[], None]) -> None:
         """See `Connection.detach`."""
         self._on_close = on_close
+
+    async def drain(self) -> None:
+        """See `Connection.drain`."""
+        try:
+            await self._writer.drain()
+        except TimeoutError as error:  # of TCP_USER_TIMEOUT
+            raise ConnectionAbortedError(str(error)) from error
 
     def close(self) -> None:
         """See `Connection.close`."""

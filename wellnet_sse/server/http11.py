@@ -1,5 +1,6 @@
 """Hypercorn's HTTP/1.1, and nothing but that: HTTP/2 belongs to the proxy in front."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -27,10 +28,15 @@ class Stream(HTTPStream):
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
         """See `HTTPStream.app_send`; the end of a detached response is its new owner's to send."""
-        if not self._writer.detached:
+        if self._writer.detached:
+            if message is None:
+                self.scope["headers"] = []  # an idle stream needs nothing of its request
+        elif not self.closed:
             await super().app_send(message)
-        elif message is None:
-            self.scope["headers"] = []  # an idle stream needs nothing of its request
+        elif message is not None:
+            # Writing to a peer that has gone never waits: what always has more to send would hold the loop,
+            # and would not even learn that it was cancelled.
+            await asyncio.sleep(0)
 
 
 class Http11(H11Protocol):

@@ -1,0 +1,1 @@
+"""What is in deploy/, with the real programs: proxies, systemd, Hypercorn alone, containers."""
