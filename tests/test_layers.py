@@ -55,6 +55,7 @@ LAYERS = {
     "progress": layer(30, only={"errors"}, pure=True),
     "logs": layer(20),
     "metrics": layer(20),
+    "strict_json": layer(5, pure=True),
     "settings": layer(10),
     "errors": layer(0, only=set(), pure=True),
 }

@@ -30,6 +30,8 @@ from wellnet_sse.web.services import Services
 from wellnet_sse.web.slots import StreamSlots
 
 MAX_BODY_BYTES = 64 * 1024
+METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"})
+"""The methods that are counted by name: a client may make up as many as it likes."""
 READERS_GRACE_SECONDS = 1.0
 CHECKPOINT_SECONDS = 2.0
 LOCK_MARGIN_SECONDS = 5.0
@@ -44,6 +46,7 @@ def create_app(settings: Settings, *, pace_seconds: float = 0.0) -> Quart:
     app = Quart(__name__, static_folder=None)
     app.url_map.converters |= {"text": AnyText, "id": AnyId}
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.url_map.merge_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # only preflights are answered, see web/origins.py
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Quart types the abstract provider
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # the same
@@ -151,7 +154,8 @@ def _observe(app: Quart, metrics: Metrics) -> None:
 
     @app.after_request
     async def count(response: Response) -> Response:
-        metrics.requests.labels(request.method, response.status_code).inc()
+        method = request.method if request.method in METHODS else "other"
+        metrics.requests.labels(method, response.status_code).inc()
         metrics.request_seconds.observe(time.perf_counter() - g.get("began_at", time.perf_counter()))
         return response
 

@@ -25,6 +25,8 @@ from tests.harness.certificate import Certificate
 from wellnet_sse.server.websocket import MISSED_PONGS, PING_SECONDS
 from wellnet_sse.settings import Settings
 
+pytestmark = pytest.mark.system
+
 PROXIES: list[MakeProxy] = [nginx, caddy]
 UPDATE = {"status": "in_progress", "message": "Copiando...", "progress": 40}
 STEP = "/api/operaciones/one/pasos/copy"

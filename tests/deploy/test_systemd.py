@@ -11,6 +11,8 @@ import pytest
 from tests.deploy.proxies import DEPLOY
 from wellnet_sse.settings import PREFIX, Settings
 
+pytestmark = pytest.mark.system
+
 UNIT = DEPLOY / "wellnet-sse.service"
 ENVIRONMENT = DEPLOY / "wellnet-sse.env.example"
 READERS_AND_CONNECTIONS_SECONDS = 2

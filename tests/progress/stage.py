@@ -23,6 +23,7 @@ from wellnet_sse.storage.schema import Base
 USER = UserId(7)
 HISTORY_EVENTS = 24
 HISTORY_MS = 3_600_000
+ROUNDS = 1000
 TURNS = 12
 """So many turns of the loop settle whatever is under way, unless a database is asked."""
 
@@ -68,6 +69,12 @@ class Stage(RuleBasedStateMachine):
         assert found is not None
         self.epoch = found[1].epoch
 
+    async def close(self) -> None:
+        """Leave nothing behind, whatever happened."""
+        for witness in self.witnesses:
+            await witness.leave()
+        await self.close_broker()
+
     def act(self, work: Awaitable[Any]) -> Any:
         """Do it, and let everything come to rest."""
 
@@ -83,8 +90,10 @@ class Stage(RuleBasedStateMachine):
 
     async def settle(self) -> None:
         """Let everything that can go on go on; greedy readers take whatever comes."""
-        moved = True
+        moved, rounds = True, 0
         while moved:
+            rounds += 1
+            assert rounds < ROUNDS, "it never comes to rest"
             self.clock.now_ms += 3  # past the hub's own tick
             for witness in self.witnesses:
                 if witness.greedy:

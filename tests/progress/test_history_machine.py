@@ -106,7 +106,7 @@ class HistoryMachine(Stage):
         place = None if back is None else Cursor(self.epoch, max(0, self.broker.truth.newest - back))
         text = None if place is None else str(place)
         if unusable is not None:
-            future = Cursor(self.epoch, self.broker.truth.newest + 5)
+            future = Cursor(self.epoch, self.broker.truth.newest + 10_000)
             place, text = None, (str(future) if unusable == "future" else unusable)
         subscription = self.hub.subscribe(USER, operation_id=own, cursor=text)
         witness = Witness(subscription, self.broker, cursor=place, greedy=greedy, direct=direct)
@@ -243,7 +243,7 @@ class HistoryMachine(Stage):
                 self.leave(0)
             assert len(self.hub) == 0
         finally:
-            self.loop.run_until_complete(self.close_broker())
+            self.loop.run_until_complete(self.close())
             self.loop.close()
 
 

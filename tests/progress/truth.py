@@ -80,6 +80,8 @@ class StateAnswer(NamedTuple):
 
     cursor: Cursor
     expected: list[Record]
+    read: int
+    """Up to where it had read history before."""
 
 
 class TroubledBroker(BrokerWrapper):
@@ -96,6 +98,8 @@ class TroubledBroker(BrokerWrapper):
         """The newest that was fed, and not lost on its way."""
         self.held: dict[AnyTask, asyncio.Future[None]] = {}
         self.states: dict[AnyTask, StateAnswer] = {}
+        self.pages: dict[AnyTask, int] = {}
+        """Up to where its newest page led a reader."""
         self.refused: set[AnyTask] = set()
         """Readers that wait until the broker is back."""
         self.busy = 0
@@ -108,7 +112,7 @@ class TroubledBroker(BrokerWrapper):
             if user_id == self._user_id:
                 for record in records:
                     self.truth.add(record)
-                if self.losing:
+                if self.losing or not records:
                     return
                 self.fed = self.truth.newest
             feed(user_id, records)
@@ -134,6 +138,8 @@ class TroubledBroker(BrokerWrapper):
             answer = await self.inner.since(user_id, cursor, operation_id=operation_id, limit=limit)
             floor, latest = await self._bounds()
             self._check_page(answer, cursor, operation_id, floor, latest)
+        if isinstance(answer, Page):
+            self.pages[asyncio.current_task()] = answer.upto.seq
         return answer
 
     def _check_page(
@@ -152,7 +158,9 @@ class TroubledBroker(BrokerWrapper):
     async def state(self, user_id: UserId, wanted: Wanted) -> State:
         async with self._reading():
             answer = await self.inner.state(user_id, wanted)
-            self.states[asyncio.current_task()] = StateAnswer(answer.cursor, await self._expected(wanted))
+            expected = await self._expected(wanted)
+        reader = asyncio.current_task()
+        self.states[reader] = StateAnswer(answer.cursor, expected, self.pages.get(reader, 0))
         return answer
 
     async def _expected(self, wanted: Wanted) -> list[Record]:

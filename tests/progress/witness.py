@@ -35,7 +35,10 @@ class Witness:
         self.closed = False
         self.full = False
         """Whether its connection has no more room."""
-        self.last = self.upto = 0 if cursor is None else cursor.seq
+        self.last = 0
+        self.upto = 0 if cursor is None else cursor.seq
+        self.begun = False
+        """Whether history was read for it."""
         self.told: Record | None = None
         self.fell_behind = False
         """Whether more waited for it than its outbox may hold, so that it is told less."""
@@ -91,6 +94,7 @@ class Witness:
         items = list(batch)
         if state is not None:
             items = self._take_state(items, state)
+        self.begun = self.begun or state is not None or self._broker.pages.pop(task, None) is not None
         self._take(items)
         self.closed = self.closed or bool(batch and isinstance(batch[-1], Final))
         return True
@@ -119,7 +123,8 @@ class Witness:
         if items and isinstance(items[0], Gap):
             items = items[1:]
         told = [record for it in items if (record := _record(it)) and record.cursor.seq <= state.cursor.seq]
-        assert [it.cursor for it in told] == [it.cursor for it in state.expected if it.cursor.seq > self.last]
+        before = max(state.read, self.upto if self.begun else 0)
+        assert [it.cursor for it in told] == [it.cursor for it in state.expected if it.cursor.seq > before]
         for record in told:
             self._check(record)
         self.upto = max(self.upto, state.cursor.seq)
@@ -129,6 +134,7 @@ class Witness:
         for item in items:
             record = _record(item)
             if record is not None:
+                assert record.cursor.seq > self.upto, "doubled, or before the cursor"
                 assert not self.missing(record.cursor.seq - 1), "lost"
                 self._check(record)
                 self.upto = record.cursor.seq

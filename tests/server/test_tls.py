@@ -25,6 +25,8 @@ from wellnet_sse.errors import ConfigurationError
 from wellnet_sse.server.sockets import listen, url_of
 from wellnet_sse.server.tls import server_context
 
+pytestmark = pytest.mark.system
+
 UPDATE = {"status": "in_progress", "message": "Copiando...", "progress": 40}
 
 

@@ -37,13 +37,15 @@ class Activity:
         for place in [place for place in self._active if place[0] == user_id]:
             del self._active[place]
 
-    def silent(self, before_ms: int) -> Sequence[Place]:
-        """Those with nothing running and no activity since `before_ms`."""
+    def silent(self, before_ms: int, in_step_before_ms: int | None) -> Sequence[Place]:
+        """Those with nothing running and no activity since then; see `Broker.silent`."""
         found = []
         for place, (updated_ms, operation) in self._active.items():
             if updated_ms > before_ms:
                 break
-            if not operation.runs:
+            if operation.runs:
+                continue
+            if in_step_before_ms is None or updated_ms <= in_step_before_ms or not operation.in_step:
                 found.append(place)
         return found
 

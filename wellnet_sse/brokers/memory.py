@@ -168,9 +168,11 @@ class MemoryBroker:
         newest = [log.operations[operation_id] for _, operation_id in reversed(found[-limit:])]
         return [(copy(one), Cursor(log.epoch, one.last_seq)) for one in newest]
 
-    async def silent(self, before_ms: int) -> Sequence[tuple[UserId, str]]:
+    async def silent(
+        self, before_ms: int, *, in_step_before_ms: int | None = None
+    ) -> Sequence[tuple[UserId, str]]:
         """See `Broker.silent`."""
-        return self._activity.silent(before_ms)
+        return self._activity.silent(before_ms, in_step_before_ms)
 
     async def renew(self, holder: str) -> None:
         """See `Broker.renew`."""

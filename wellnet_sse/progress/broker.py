@@ -132,8 +132,13 @@ class Broker(Protocol):
     ) -> Sequence[tuple[Operation, Cursor]]:
         """Copies of the user's operations, newest first by (started_ms, operation_id), after `before`."""
 
-    async def silent(self, before_ms: int) -> Sequence[tuple[UserId, str]]:
-        """The operations of all users that have not ended, with nothing running and no entry since then."""
+    async def silent(
+        self, before_ms: int, *, in_step_before_ms: int | None = None
+    ) -> Sequence[tuple[UserId, str]]:
+        """The operations of all users that have not ended, with nothing running and no entry since then.
+
+        Those in the middle of a step only if there was none since `in_step_before_ms`, where that is given.
+        """
 
     async def renew(self, holder: str) -> None:
         """Let what `holder` runs count as alive for `LEASE_MS` from now."""

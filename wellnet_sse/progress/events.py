@@ -18,6 +18,9 @@ MAX_USER_ID = 2**63 - 1
 MAX_MESSAGE_CHARACTERS = 2000
 MAX_STEPS = 100
 
+OPERATION_ID_RULE = "1 a 128 caracteres A-Z a-z 0-9 . _ : -"
+STEP_NAME_RULE = "1 a 64 caracteres A-Z a-z 0-9 . _ : -"
+
 _OPERATION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _STEP_NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _USER_ID = re.compile(r"[1-9][0-9]{0,18}")

@@ -64,6 +64,11 @@ class Operation:
         return any(step.declared for step in self.steps.values())
 
     @property
+    def in_step(self) -> bool:
+        """Whether somebody is in the middle of a step."""
+        return any(step.event.status is Status.IN_PROGRESS for step in self.steps.values())
+
+    @property
     def progress(self) -> int | None:
         """The mean of the declared steps, null counting as 0, rounded down; None while undeclared."""
         numbers = [step.event.progress or 0 for step in self.steps.values() if step.declared]
@@ -148,6 +153,13 @@ class Operation:
             if step.event.status is Status.IN_PROGRESS and step.run not in self.runs
         ]
         return (*entries, *self._end_if_due(at_ms))
+
+    def close_undeclared(self, at_ms: int) -> Sequence[Entry]:
+        """End it as soon as nothing runs, if no step of it is declared: its one step is all there is."""
+        if self.outcome is not None or not self.begun or self.declared:
+            return ()
+        self.closing = True
+        return self._end_if_due(at_ms)
 
     # Changes: what the server's own work does
 

@@ -10,7 +10,7 @@ from functools import partial
 
 from wellnet_sse.errors import OperationCancelledError, UnavailableError, UnprocessableError
 from wellnet_sse.progress.broker import Appended, Broker, Change, IdempotencyKey
-from wellnet_sse.progress.events import Cursor, Status, UserId, is_message, is_operation_id
+from wellnet_sse.progress.events import OPERATION_ID_RULE, Cursor, Status, UserId, is_message, is_operation_id
 from wellnet_sse.progress.hub import CLOCKS, Hub, Limits
 from wellnet_sse.progress.items import Clocks
 from wellnet_sse.progress.keeper import Keeper
@@ -191,9 +191,11 @@ class Progress:
         idle_ms = int(self._lifetimes.idle_seconds * 1000)
         silence_ms = int(self._lifetimes.silence_seconds * 1000)
         expire = partial(Operation.expire, idle_ms=idle_ms, silence_ms=silence_ms)
-        before_ms = self._clocks.wall_ms() - min(idle_ms, silence_ms)
-        for user_id, operation_id in await self.broker.silent(before_ms):
-            await self.broker.append(user_id, operation_id, expire)
+        now_ms = self._clocks.wall_ms()
+        silent = await self.broker.silent(
+            now_ms - min(idle_ms, silence_ms), in_step_before_ms=now_ms - silence_ms
+        )
+        await asyncio.gather(*(self.broker.append(*place, expire) for place in silent))
 
     async def interrupt_orphans(self) -> None:
         """Say that this process lives, and tell as interrupted what those had begun that do not."""
@@ -240,6 +242,6 @@ class Progress:
 def _check(operation_id: str, steps: Iterable[str]) -> None:
     """Names stand unescaped in ids and JSON, so nothing is begun under one that is none."""
     if not is_operation_id(operation_id):
-        raise UnprocessableError("operation_id: 1 a 128 caracteres A-Z a-z 0-9 . _ : -")
+        raise UnprocessableError(f"operation_id: {OPERATION_ID_RULE}")
     for step in steps:
         check_step_name(step)

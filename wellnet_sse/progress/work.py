@@ -7,7 +7,7 @@ from functools import partial
 
 from wellnet_sse.errors import RunLostError, UnprocessableError, WellnetError
 from wellnet_sse.progress.broker import Appended, Change
-from wellnet_sse.progress.events import MAX_MESSAGE_CHARACTERS, Status, is_step_name
+from wellnet_sse.progress.events import MAX_MESSAGE_CHARACTERS, STEP_NAME_RULE, Status, is_step_name
 from wellnet_sse.progress.operation import Operation
 
 COMPLETED_MESSAGE = "Completado"
@@ -23,7 +23,7 @@ def sentence(error: BaseException) -> str:
 def check_step_name(name: str) -> None:
     """Raise UnprocessableError where `name` is no step's."""
     if not is_step_name(name):
-        raise UnprocessableError("step: 1 a 64 caracteres A-Z a-z 0-9 . _ : -")
+        raise UnprocessableError(f"step: {STEP_NAME_RULE}")
 
 
 class RunningStep:
@@ -42,7 +42,7 @@ class RunningStep:
         Progress must not be what work fails of: a number is rounded down and brought into its range, a
         message cut to 2,000 characters, and what cannot be written as UTF-8 replaced by `?`.
         """
-        number = None if progress is None else max(0, min(100, int(progress)))
+        number = None if progress is None or progress != progress else int(max(0, min(100, progress)))  # noqa: PLR0124 - NaN
         await self._publish(Status.IN_PROGRESS, message, number)
 
     async def _publish(self, status: Status, message: str, progress: int | None) -> None:

@@ -1,6 +1,5 @@
 """Stored answers, so that the same (user, operation, step) never runs twice at once (protocol §6)."""
 
-import time
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -9,6 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import UpdateBase
 
 from wellnet_sse.errors import BodyMismatchError
+from wellnet_sse.progress.hub import wall_clock_ms
 from wellnet_sse.provisioning.tables import Answer
 from wellnet_sse.storage.database import Database
 
@@ -45,10 +45,6 @@ class Completed(NamedTuple):
 Claim = Fresh | Running | Completed
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 class Answers:
     """Claims and answers, the same to every process on the database.
 
@@ -57,7 +53,11 @@ class Answers:
     """
 
     def __init__(
-        self, database: Database, *, is_alive: Callable[[str], bool], now_ms: Callable[[], int] = _now_ms
+        self,
+        database: Database,
+        *,
+        is_alive: Callable[[str], bool],
+        now_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
         self._database = database
         self._is_alive = is_alive

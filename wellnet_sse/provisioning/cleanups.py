@@ -4,13 +4,13 @@ A record is written before the first removal is sent to a router, and goes when 
 durable. So whatever befalls the work in between, either its completion is in the log or a record is here.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Select, delete, insert, select, update
 
 from wellnet_sse.progress.events import UserId
+from wellnet_sse.progress.hub import wall_clock_ms
 from wellnet_sse.provisioning.router import WriteState
 from wellnet_sse.provisioning.tables import Cleanup
 from wellnet_sse.storage.database import Database
@@ -41,14 +41,10 @@ class Pending(NamedTuple):
     next_ms: int
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 class Cleanups:
     """The records, shared by all processes on the database."""
 
-    def __init__(self, database: Database, *, now_ms: Callable[[], int] = _now_ms) -> None:
+    def __init__(self, database: Database, *, now_ms: Callable[[], int] = wall_clock_ms) -> None:
         self._database = database
         self._now_ms = now_ms
 

@@ -112,7 +112,8 @@ class Removals:
         `UnprocessableError` when `direccion_ip` is no address.
         """
         try:
-            address = str(ip_address(direccion_ip))
+            # A zone, which is anything after a %, is no part of a customer's address.
+            address = str(ip_address(direccion_ip.replace("%", " ")))
         except ValueError as error:
             raise UnprocessableError("direccion_ip debe ser una dirección IP") from error
 
@@ -123,6 +124,7 @@ class Removals:
             async with self._recorded(address, owner) as record:
                 await router.connect()
                 await reporter.update(60, "Eliminando configuración IP...")
+                await self._pace()
                 await router.remove_address(address, on_write=record)
 
         return StepWork(
@@ -170,6 +172,7 @@ class Removals:
                 raise NotFoundError(f"La conexión {id_conexion} no es del usuario {id_usuario}")
             await self._delete(delete(Configuration).where(Configuration.connection_id == id_conexion))
             await reporter.update(70, "Limpiando archivos temporales...")
+            await self._pace()
             await self._delete(delete(TemporaryFile).where(TemporaryFile.connection_id == id_conexion))
 
         return StepWork(

@@ -12,6 +12,7 @@ import structlog
 from wellnet_sse.errors import OperationCancelledError, UnavailableError, WellnetError
 from wellnet_sse.progress.events import Status, UserId
 from wellnet_sse.progress.hub import wall_clock_ms
+from wellnet_sse.progress.operation import Operation
 from wellnet_sse.progress.tracker import Progress
 from wellnet_sse.progress.work import RunningOperation, sentence
 from wellnet_sse.provisioning.answers import AnswerKey, Answers, Fresh, Running
@@ -146,7 +147,11 @@ class RemovalService:
         self._progress.supervisor.spawn(
             self._perform(request, key, ends, begun), name=f"{request.step} {operation_id}"
         )
-        return await asyncio.shield(begun)
+        job = await asyncio.shield(begun)
+        if ends is None and not job.fresh:
+            # Whoever joins or comes later waits for the same end as whoever began.
+            await self._progress.broker.append(user_id, operation_id, Operation.close_undeclared)
+        return job
 
     async def _perform(
         self, request: Request, key: AnswerKey, ends: bool | None, begun: asyncio.Future[Job]

@@ -86,6 +86,7 @@ class Cleanup(Base):
     """An address that may still stand in its router, until it is certain that it does not."""
 
     __tablename__ = "cleanups"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - an id names an operation: never again
 
     id: Mapped[Id]
     user_id: Mapped[int | None] = mapped_column(BIG, index=True)

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.events import Closed, Event, RawData
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
+from wellnet_sse.server.application import AppTasks
 from wellnet_sse.server.direct import DirectWriter
 from wellnet_sse.server.http11 import Http11, NotHttp11Error
 from wellnet_sse.server.websocket import Socket
@@ -40,7 +40,7 @@ class Connection(TCPServer):
         try:
             client = parse_socket_addr(socket.family, socket.getpeername())
             server = parse_socket_addr(socket.family, socket.getsockname())
-            async with TaskGroup(self.loop) as task_group:
+            async with AppTasks(self.loop, writer=self._direct) as task_group:
                 self._task_group = task_group
                 self.protocol = Http11(
                     self.app,

@@ -2,11 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
-
-from hypercorn.typing import AppWrapper, ASGIReceiveCallable, ASGISendCallable, Scope
-
-from wellnet_sse.transports.direct import EXTENSION
 
 
 class DirectWriter:
@@ -15,14 +10,14 @@ class DirectWriter:
     See `transports.direct.Connection`, which this is.
     """
 
-    __slots__ = ("_on_close", "_writer", "abort", "buffered", "write")
+    __slots__ = ("_on_close", "_write", "_writer", "abort", "buffered")
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         transport = writer.transport
         self._writer = writer
         self._on_close: Callable[[], None] | None = None
-        # The transport's own methods: a call more for each reader and event would be felt.
-        self.write = transport.write
+        # The transport's own methods: look-ups for each reader and event would be felt.
+        self._write = transport.write
         self.buffered = transport.get_write_buffer_size
         self.abort = transport.abort
 
@@ -35,6 +30,17 @@ class DirectWriter:
         """See `Connection.detach`."""
         self._on_close = on_close
 
+    def write(self, data: bytes) -> None:
+        """See `Sink.write`.
+
+        What comes after the connection's end is dropped: its reader has not heard of that yet, and what
+        raises in the middle of a flush takes the event from all the readers after it.
+        """
+        try:
+            self._write(data)
+        except RuntimeError:  # uvloop's of a closed transport, asyncio's after EOF
+            return
+
     async def drain(self) -> None:
         """See `Connection.drain`."""
         try:
@@ -44,6 +50,8 @@ class DirectWriter:
 
     def close(self) -> None:
         """See `Connection.close`."""
+        if self._writer.is_closing():
+            return  # the peer was faster
         if self._writer.can_write_eof():
             self._writer.write_eof()
         else:
@@ -53,27 +61,3 @@ class DirectWriter:
         """Tell whoever the response belongs to that the connection has ended."""
         if self._on_close is not None:
             self._on_close()
-
-
-class DirectApp:
-    """The application, with the writer of one connection in the scope of every request."""
-
-    __slots__ = ("_app", "_writer")
-
-    def __init__(self, app: AppWrapper, writer: DirectWriter) -> None:
-        self._app = app
-        self._writer = writer
-
-    async def __call__(
-        self,
-        scope: Scope,
-        receive: ASGIReceiveCallable,
-        send: ASGISendCallable,
-        sync_spawn: Callable[..., Any],
-        call_soon: Callable[..., Any],
-    ) -> None:
-        """Serve one request; an HTTP/1.0 body has no chunks, so there the writer is not offered."""
-        if scope["type"] != "lifespan" and scope["http_version"] == "1.1":
-            extensions: dict[str, Any] = scope["extensions"]
-            extensions[EXTENSION] = self._writer
-        await self._app(scope, receive, send, sync_spawn, call_soon)

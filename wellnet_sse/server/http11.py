@@ -11,7 +11,7 @@ from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.typing import ASGISendEvent
 
-from wellnet_sse.server.direct import DirectApp, DirectWriter
+from wellnet_sse.server.direct import DirectWriter
 from wellnet_sse.server.websocket import Socket
 
 
@@ -44,7 +44,6 @@ class Http11(H11Protocol):
 
     def __init__(self, *arguments: Any, writer: DirectWriter, wheel: set[Socket]) -> None:
         super().__init__(*arguments)
-        self.app = DirectApp(self.app, writer)
         self.paused = False
         """Whether a request waits here for the response before it."""
         self._writer = writer

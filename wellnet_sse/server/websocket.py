@@ -17,8 +17,8 @@ from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError
 
 from wellnet_sse.server.direct import DirectWriter
+from wellnet_sse.transports.websocket import MAX_MESSAGE_BYTES
 
-MAX_MESSAGE_BYTES = 64 * 1024
 PING_SECONDS = 20.0
 MISSED_PONGS = 2
 
@@ -81,8 +81,9 @@ class Socket(WSStream):
         # became 228 MB here. And frames that are written directly must be plain.
         self.handshake.extensions = None
         await super()._accept(message)
-        self._pinged_at = self.context.time()
-        self._wheel.add(self)
+        if not self.closed:  # as it is where the peer left before it had its answer
+            self._pinged_at = self.context.time()
+            self._wheel.add(self)
 
     async def _handle_events(self) -> None:
         for event in self.connection.events():

@@ -14,6 +14,7 @@ from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Dialect, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -163,7 +164,7 @@ class Database:
         try:
             async with turn:
                 yield
-        except OSError as error:
+        except (OSError, PoolTimeoutError) as error:
             raise self._gone() from error
         except DBAPIError as error:
             if not _is_away(error):
@@ -240,7 +241,7 @@ def _in_memory(url: URL) -> bool:
 
 
 def _open(url: URL, *, connect_timeout_seconds: float) -> AsyncEngine:
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"hide_parameters": True}  # what users write is not for logs
     if url.get_backend_name() == "postgresql":
         options["connect_args"] = {"timeout": connect_timeout_seconds, "command_timeout": 30.0}
         options["pool_pre_ping"] = True  # a restart of PostgreSQL must not fail the next request

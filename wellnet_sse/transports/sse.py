@@ -34,6 +34,8 @@ class EventSourceResponse(Response):
         connection = connection_of(request.scope) if has_request_context() else None
         stream = _Stream(subscription, connection, hold)
         super().__init__(stream.body(retry_ms), headers=wire.SSE_HEADERS)
+        if connection is not None:
+            self.headers["Connection"] = "close"  # what ends a stream that outlived its request
         self.timeout = None  # Quart would end any stream after RESPONSE_TIMEOUT, in silence
 
 

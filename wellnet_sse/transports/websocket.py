@@ -1,7 +1,6 @@
 """A subscription as a WebSocket, in the documented dialect and in v2; and what clients say on it."""
 
 import asyncio
-import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
@@ -10,6 +9,7 @@ from typing import Any
 
 from quart import Websocket
 
+from wellnet_sse import strict_json
 from wellnet_sse.errors import BadRequestError, WellnetError
 from wellnet_sse.progress.items import Item
 from wellnet_sse.progress.subscription import Subscription
@@ -19,6 +19,8 @@ from wellnet_sse.transports.direct import connection_of
 log = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 64 * 1024
+MAX_WAITING_COMMANDS = 256
+"""How many commands may wait for the one before them, for instance while the database is away."""
 
 Command = Callable[[dict[str, Any]], Awaitable[None]]
 """Does what a client's message asks for; raises WellnetError where it is not valid."""
@@ -75,7 +77,9 @@ class ProgressSocket:
                     self._subscription.write_directly(connection, encode)
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._send_all(), name="socket send")
-                    tasks.create_task(self._receive_all(), name="socket receive")
+                    commands: asyncio.Queue[str] = asyncio.Queue(MAX_WAITING_COMMANDS)
+                    tasks.create_task(self._receive_all(commands), name="socket receive")
+                    tasks.create_task(self._obey_all(commands), name="socket obey")
         except* _Closed as group:
             first = _first_closed(group)
             code, reason = first.code, first.reason
@@ -99,8 +103,8 @@ class ProgressSocket:
     def _encode(self, batch: Sequence[Item]) -> list[str]:
         return wire.v2(batch) if self._is_v2 else wire.documented(batch)
 
-    async def _receive_all(self) -> None:
-        # Always receiving: Quart's queue has no bound, so the bound is the rate.
+    async def _receive_all(self, commands: "asyncio.Queue[str]") -> None:
+        # Always receiving, whatever a command waits for: Quart's queue has no bound, so the bound is here.
         clock = asyncio.get_running_loop().time
         tokens, refilled_at = float(self._rate.burst), clock()
         while True:
@@ -114,7 +118,14 @@ class ProgressSocket:
                 raise _Closed(1003, "text only")
             if len(message.encode(errors="surrogatepass")) > MAX_MESSAGE_BYTES:
                 raise _Closed(1009, "message too big")
-            await self._obey(message)
+            try:
+                commands.put_nowait(message)
+            except asyncio.QueueFull:
+                raise _Closed(1008, "too many messages") from None
+
+    async def _obey_all(self, commands: "asyncio.Queue[str]") -> None:
+        while True:
+            await self._obey(await commands.get())
 
     async def _obey(self, text: str) -> None:
         try:
@@ -127,17 +138,10 @@ class ProgressSocket:
 
 
 def _parse(text: str) -> dict[str, Any]:
-    try:
-        message = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise BadRequestError("El mensaje no es JSON válido") from error
+    message = strict_json.load(text, what="El mensaje")
     if not isinstance(message, dict):
         raise BadRequestError("El mensaje debe ser un objeto JSON")
     return message
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")  # Python reads NaN and Infinity; RFC 8259 knows neither
 
 
 def _first_closed(group: BaseExceptionGroup[Exception]) -> _Closed:

@@ -52,7 +52,7 @@ def blueprint(services: Services) -> Blueprint:
         operation_id = _operation_id()
         if operation_id is None and not streamed and not deferred:
             services.identity.user_if_named(request)
-            return _answer(await service.run_untold(work))
+            return _answer(services, await service.run_untold(work))
         user_id = services.identity.user(request)
         operation_id = operation_id or new_operation_id()
         # A single step that is watched or deferred ends an operation that declared nothing (protocol §5).
@@ -62,7 +62,7 @@ def blueprint(services: Services) -> Blueprint:
         job = await service.begin(work, user_id=user_id, operation_id=operation_id, ends=ends or alone)
         if deferred and not job.replayed:
             return _deferred(user_id, operation_id)
-        return _replayable(_answer(await asyncio.shield(job.answer)), job)
+        return _replayable(_answer(services, await asyncio.shield(job.answer)), job)
 
     async def _streamed(work: Request, user_id: UserId, operation_id: str, *, ends: bool | None) -> Response:
         """The answer is the operation's stream: from before the work's first event, or with its state."""
@@ -71,7 +71,9 @@ def blueprint(services: Services) -> Blueprint:
         hold = services.slots.take(user_id)
         job = await service.begin(work, user_id=user_id, operation_id=operation_id, ends=ends)
         if job.replayed and await broker.operation(user_id, operation_id) is None:
-            return _replayable(_answer(job.answer.result()), job)  # its history is gone: no stream would end
+            return _replayable(
+                _answer(services, job.answer.result()), job
+            )  # its history is gone: no stream would end
         cursor = str(before) if job.fresh else None
         subscription = hub.subscribe(user_id, operation_id=operation_id, cursor=cursor)
         stream = open_stream(services, subscription, hold)
@@ -81,7 +83,9 @@ def blueprint(services: Services) -> Blueprint:
     return documented
 
 
-def _answer(given: Answer) -> Response:
+def _answer(services: Services, given: Answer) -> Response:
+    if given.http_status >= 500:
+        services.metrics.error()
     response = answer(success=given.success, message=given.message, status=given.http_status)
     if given.http_status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)

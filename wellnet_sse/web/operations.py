@@ -107,7 +107,7 @@ def blueprint(services: Services) -> Blueprint:
 
 
 def _limit(text: str | None) -> int:
-    if text is None:
+    if not text:
         return PAGE_OPERATIONS
     if re.fullmatch("[1-9][0-9]{0,2}", text) is None or int(text) > MAX_PAGE_OPERATIONS:
         raise BadRequestError(f"limit debe ser un número de 1 a {MAX_PAGE_OPERATIONS}")
@@ -115,7 +115,7 @@ def _limit(text: str | None) -> int:
 
 
 def _before(text: str | None) -> tuple[int, str] | None:
-    if text is None:
+    if not text:
         return None
     started_ms, _, operation_id = text.partition("~")
     if not started_ms.isascii() or not started_ms.isdigit() or len(started_ms) > 15:

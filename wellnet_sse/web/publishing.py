@@ -6,7 +6,7 @@ from quart import Blueprint, Response, jsonify, request
 
 from wellnet_sse.errors import BadRequestError
 from wellnet_sse.progress.broker import IdempotencyKey
-from wellnet_sse.progress.events import is_step_name
+from wellnet_sse.progress.events import STEP_NAME_RULE, is_step_name
 from wellnet_sse.web.schemas import StepUpdate, read_body
 from wellnet_sse.web.services import Services
 from wellnet_sse.web.streams import checked_operation_id
@@ -23,7 +23,7 @@ def blueprint(services: Services) -> Blueprint:
         user_id = services.identity.user(request)
         checked_operation_id(operation_id)
         if not is_step_name(step):
-            raise BadRequestError("step: 1 a 64 caracteres A-Z a-z 0-9 . _ : -")
+            raise BadRequestError(f"step: {STEP_NAME_RULE}")
         body = await read_body(StepUpdate)
         cursor = await progress.publish(
             user_id,

@@ -1,15 +1,17 @@
 """What bodies must look like, and how answers do."""
 
-import json
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from quart import request
 
-from wellnet_sse.errors import BadRequestError, UnprocessableError, UnsupportedMediaTypeError
+from wellnet_sse import strict_json
+from wellnet_sse.errors import UnprocessableError, UnsupportedMediaTypeError
 from wellnet_sse.progress.events import (
     MAX_MESSAGE_CHARACTERS,
     MAX_STEPS,
+    OPERATION_ID_RULE,
+    STEP_NAME_RULE,
     Cursor,
     Status,
     is_message,
@@ -18,8 +20,6 @@ from wellnet_sse.progress.events import (
     timestamp,
 )
 from wellnet_sse.progress.operation import Operation
-
-_REASONS = {"missing": "falta", "extra_forbidden": "no se conoce"}
 
 
 def _checked(check: Any, what: str) -> AfterValidator:
@@ -31,10 +31,15 @@ def _checked(check: Any, what: str) -> AfterValidator:
     return AfterValidator(validate)
 
 
-OperationIdText = Annotated[str, _checked(is_operation_id, "1 a 128 caracteres A-Z a-z 0-9 . _ : -")]
-StepName = Annotated[str, _checked(is_step_name, "1 a 64 caracteres A-Z a-z 0-9 . _ : -")]
+OperationIdText = Annotated[str, _checked(is_operation_id, OPERATION_ID_RULE)]
+StepName = Annotated[str, _checked(is_step_name, STEP_NAME_RULE)]
 Message = Annotated[str, _checked(is_message, f"hasta {MAX_MESSAGE_CHARACTERS} caracteres válidos")]
 RowId = Annotated[int, Field(ge=1, le=2**63 - 1)]
+
+
+def _whole(number: object) -> object:
+    """40.0 is 40: JSON does not tell them apart, and some languages write the one for the other."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
 class Body(BaseModel):
@@ -82,7 +87,7 @@ class StepUpdate(Body):
 
     status: Annotated[Status, Field(strict=False)]
     message: Message
-    progress: Annotated[int, Field(ge=0, le=100)] | None = None
+    progress: Annotated[int, Field(ge=0, le=100), BeforeValidator(_whole)] | None = None
 
 
 class Empty(Body):
@@ -101,15 +106,7 @@ async def read_body(model: type[Model]) -> Model:
     if request.mimetype != "application/json":
         raise UnsupportedMediaTypeError("El cuerpo debe enviarse con Content-Type: application/json")
     data = await request.get_data(cache=False)
-    return parse(model, load(data or b"{}"))
-
-
-def load(data: bytes | str) -> Any:
-    """The JSON that `data` spells. Raises BadRequestError."""
-    try:
-        return json.loads(data, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise BadRequestError("El cuerpo no es JSON válido") from error
+    return parse(model, strict_json.load(data or b"{}", what="El cuerpo"))
 
 
 def parse(model: type[Model], value: Any) -> Model:
@@ -125,11 +122,7 @@ def _reason(problem: Any) -> str:
         return "El cuerpo debe ser un objeto JSON"
     field = ".".join(str(part) for part in problem["loc"])
     cause = problem.get("ctx", {}).get("error")
-    return f"{field}: {cause or _REASONS.get(problem['type'], 'no es válido')}"
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")  # Python reads NaN and Infinity; RFC 8259 knows neither
+    return f"{field}: {cause or ('falta' if problem['type'] == 'missing' else 'no es válido')}"
 
 
 def describe(operation: Operation, cursor: Cursor) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """Watching: the SSE streams, and the documented WebSocket with its v2 dialect."""
 
+import contextlib
 from typing import Any
 
 from quart import Blueprint, Response, request, websocket
 
-from wellnet_sse.errors import BadRequestError, UnavailableError, UpgradeRequiredError
-from wellnet_sse.progress.events import Cursor, UserId, is_operation_id
+from wellnet_sse.errors import BadRequestError, NotFoundError, UnavailableError, UpgradeRequiredError
+from wellnet_sse.progress.events import OPERATION_ID_RULE, Cursor, UserId, is_operation_id
 from wellnet_sse.progress.subscription import Subscription
 from wellnet_sse.transports import wire
 from wellnet_sse.transports.sse import EventSourceResponse, Hold
@@ -21,7 +22,7 @@ RECENT_MS = 60_000
 def checked_operation_id(text: str) -> str:
     """`text`, if it is an operation's id. Raises BadRequestError."""
     if not is_operation_id(text):
-        raise BadRequestError("operation_id: 1 a 128 caracteres A-Z a-z 0-9 . _ : -")
+        raise BadRequestError(f"operation_id: {OPERATION_ID_RULE}")
     return text
 
 
@@ -102,7 +103,8 @@ def blueprint(services: Services) -> Blueprint:
                 services.check_accepts_work()
                 await progress.name(user_id, message.operation_id, steps=message.steps)
             case "stop_operation":
-                await progress.stop(user_id, message.operation_id)
+                with contextlib.nullcontext() if is_v2 else contextlib.suppress(NotFoundError):
+                    await progress.stop(user_id, message.operation_id)
             case "cancel_operation" if is_v2:
                 await progress.cancel(user_id, message.operation_id)
             case _:

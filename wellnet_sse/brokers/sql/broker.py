@@ -169,9 +169,11 @@ class SqlBroker:
         epoch = self._epoch_of(user_id)
         return [(kept.operation, Cursor(epoch, kept.operation.last_seq)) for kept in found]
 
-    async def silent(self, before_ms: int) -> Sequence[tuple[UserId, str]]:
+    async def silent(
+        self, before_ms: int, *, in_step_before_ms: int | None = None
+    ) -> Sequence[tuple[UserId, str]]:
         """See `Broker.silent`."""
-        return self._cache.activity.silent(before_ms)
+        return self._cache.activity.silent(before_ms, in_step_before_ms)
 
     async def renew(self, holder: str) -> None:
         """See `Broker.renew`."""
@@ -183,7 +185,10 @@ class SqlBroker:
 
     async def check(self) -> None:
         """See `Broker.check`."""
-        self._running()
+        if self._running().failing:
+            # It could be read, perhaps; whether it can be written shows when it is.
+            await identity.touch(self._database, self._owner)
+            self._running().failing = False
         await self._database.ping()
 
     async def trim(self) -> None:

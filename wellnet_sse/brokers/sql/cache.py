@@ -58,11 +58,20 @@ class Cache:
     async def load(self, user_ids: Iterable[UserId], now_ms: int) -> None:
         """Load those that are not: to be called while nothing is written."""
         missing = [user_id for user_id in user_ids if user_id not in self._users]
-        if not missing:
-            return
+        if missing:
+            await self._fetch(missing, now_ms)
+
+    async def reload(self, user_ids: Collection[UserId], now_ms: int) -> None:
+        """Load these anew: what is known of them may not be what is kept. To be called as `load` is."""
+        await self._fetch([user_id for user_id in user_ids if user_id in self._users], now_ms)
+
+    async def _fetch(self, missing: Sequence[UserId], now_ms: int) -> None:
         places = await self._store.user_places(missing)
         loaded = {user_id: Known(*places.get(user_id, (0, 0)), now_ms) for user_id in missing}
-        for kept in await self._store.unfinished_or_recent(missing, now_ms - RECENT_MS):
+        found = await self._store.unfinished_or_recent(missing, now_ms - RECENT_MS)
+        for user_id in missing:
+            self.activity.forget(user_id)
+        for kept in found:
             loaded[kept.user_id].operations[kept.operation.operation_id] = kept
             self.activity.note(kept.user_id, kept.operation)
         self._users |= loaded
@@ -104,12 +113,6 @@ class Cache:
                 if operation_id in known.operations:
                     kept = known.operations[operation_id]
                     known.operations[operation_id] = kept._replace(trimmed_seq=seq)
-
-    def evict(self, user_ids: Iterable[UserId]) -> None:
-        """Forget these users: what is known of them may not be what is kept."""
-        for user_id in user_ids:
-            self._users.pop(user_id, None)
-            self.activity.forget(user_id)
 
     def evict_ended(self, before_ms: int, oldest_kept: Mapping[UserId, int]) -> None:
         """Forget operations that ended before then, or whose ending is older than the user's oldest kept."""

@@ -67,6 +67,12 @@ async def close_cleanly(database: Database, owner: str) -> None:
         await connection.execute(update(identity).where(identity.c.owner == owner).values(clean=True))
 
 
+async def touch(database: Database, owner: str) -> None:
+    """Write, to see whether it can be done. Raises UnavailableError."""
+    async with database.writing() as connection:
+        await connection.execute(update(identity).where(identity.c.owner == owner).values(clean=False))
+
+
 @lru_cache(maxsize=65536)
 def epoch_of(epoch: str, user_id: UserId) -> str:
     """The epoch in this user's cursors: one of another user is foreign, whatever its number (protocol §3)."""

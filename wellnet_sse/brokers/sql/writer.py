@@ -68,7 +68,9 @@ class _Stage:
         for record in records:
             operation.placed(record.event, record.cursor.seq)
         mine += records
-        self.operations[place] = operation
+        known_operation = known.operations.get(request.operation_id) if known else None
+        if entries or known_operation is None or operation != known_operation.operation:
+            self.operations[place] = operation
         appended = Appended(records, created, records[0].cursor if records else None)
         if request.key is not None:
             use = KeyUse(request.key.fingerprint, None if not records else records[0].cursor.seq)
@@ -134,6 +136,9 @@ class Writer:
         self._clock = clock
         self._feed = feed
         self._committed = committed
+        self.failing = False
+        """Whether the last batch could not be written."""
+        self._doubtful: set[UserId] = set()
         self._queue: list[Request] = []
         self._wake = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="history writer")
@@ -159,8 +164,11 @@ class Writer:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            # Shielded: a batch whose writing was begun is finished, and its publishers are answered.
-            await asyncio.shield(self._write_all())
+            try:
+                # Shielded: a batch whose writing was begun is finished, and its publishers are answered.
+                await asyncio.shield(self._write_all())
+            except Exception:
+                log.exception("history_writer_failed")  # the next batch may do better
 
     async def _write_all(self) -> None:
         while self._queue:
@@ -173,7 +181,9 @@ class Writer:
             stage = await self._stage(batch)
             await self._store.commit(stage.writes())
         except Exception as error:
-            self._cache.evict({request.user_id for request in batch})
+            # Nothing of it was installed, but whether it was committed may not be known.
+            self._doubtful |= {request.user_id for request in batch}
+            self.failing = True
             if isinstance(error, UnavailableError):
                 # Those who came meanwhile have waited for the same: they need not wait for their own turn.
                 _refuse([*batch, *self._queue], error)
@@ -186,10 +196,14 @@ class Writer:
                 for request in batch:
                     await self._write([request])
             return
+        self.failing = False
         self._publish(stage)
 
     async def _stage(self, batch: Sequence[Request]) -> _Stage:
         now_ms = self._clock()
+        if self._doubtful:
+            await self._cache.reload(self._doubtful, now_ms)
+            self._doubtful.clear()
         await self._cache.load({request.user_id for request in batch}, now_ms)
         await self._cache.load_operations({(request.user_id, request.operation_id) for request in batch})
         named = {(request.user_id, request.key.key) for request in batch if request.key is not None}
@@ -200,6 +214,12 @@ class Writer:
 
     def _publish(self, stage: _Stage) -> None:
         """It is durable: let it be seen, by those who come, by those who read, and by those who wrote it."""
+        try:
+            self._show(stage)
+        finally:
+            _answer(stage)
+
+    def _show(self, stage: _Stage) -> None:
         self._committed(sum(map(len, stage.records.values())))
         for (user_id, _), operation in stage.operations.items():
             self._cache.install(user_id, operation)
@@ -208,13 +228,16 @@ class Writer:
         for user_id, records in stage.records.items():
             if records:
                 self._feed(user_id, records)
-        for request, outcome in stage.outcomes:
-            if request.answer.done():
-                continue  # the publisher has gone; its event stays
-            if isinstance(outcome, Exception):
-                request.answer.set_exception(outcome)
-            else:
-                request.answer.set_result(outcome)
+
+
+def _answer(stage: _Stage) -> None:
+    for request, outcome in stage.outcomes:
+        if request.answer.done():
+            continue  # the publisher has gone; its event stays
+        if isinstance(outcome, Exception):
+            request.answer.set_exception(outcome)
+        else:
+            request.answer.set_result(outcome)
 
 
 def _refuse(batch: Sequence[Request], error: Exception) -> None:

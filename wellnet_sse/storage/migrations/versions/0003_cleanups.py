@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("created_ms", BIG, nullable=False),
         sa.Column("next_ms", BIG, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cleanups")),
+        sqlite_autoincrement=True,
     )
     for column in ("user_id", "address", "next_ms"):
         op.create_index(op.f(f"ix_cleanups_{column}"), "cleanups", [column])
