@@ -3,7 +3,7 @@
 from typing import Any
 
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
-from hypercorn.events import Closed, Event, RawData
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
@@ -68,6 +68,8 @@ class Connection(TCPServer):
 
     async def protocol_send(self, event: Event) -> None:
         """See `TCPServer.protocol_send`, which knows of peers that close or reset, not of the vanished."""
+        if self._closing and isinstance(event, Updated):
+            return  # no other request is waited for
         try:
             await super().protocol_send(event)
         except TimeoutError:  # of TCP_USER_TIMEOUT; the application would take it as a fault of its own
@@ -84,11 +86,10 @@ class Connection(TCPServer):
                     waiting += len(data) if self.protocol.paused else -waiting
                     if waiting > MAX_WAITING_BYTES:
                         break
-        except NotHttp11Error:
-            await self._close()
-        except OSError:
-            self._closing = True
+        except (NotHttp11Error, OSError):
+            pass
         await self.protocol.handle(Closed())
+        await self._close()  # Hypercorn would wait here for the time-out of an idle connection
 
     async def _close(self) -> None:
         """End our side. Hypercorn waits here until the peer has read everything, which may be never."""

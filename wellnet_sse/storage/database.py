@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -153,9 +153,17 @@ class Database:
 
     @asynccontextmanager
     async def holding(self) -> AsyncIterator[AsyncConnection]:
-        """A connection of its own, outside any transaction, for as long as it is wanted."""
-        async with self._turn(writes=False), self._engine.connect() as connection:
-            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+        """A connection of its own, outside any transaction, for as long as it is wanted; then closed."""
+        async with self._turn(writes=False):
+            connection = await self._engine.connect()
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            yield connection
+        finally:
+            # Not handed back: what it holds (an advisory lock) ends with it, if it has not ended before.
+            with suppress(DBAPIError, OSError):
+                await connection.invalidate()
+            await connection.close()
 
     @asynccontextmanager
     async def _turn(self, *, writes: bool) -> AsyncIterator[None]:

@@ -1,6 +1,7 @@
 """A subscription as a WebSocket, in the documented dialect and in v2; and what clients say on it."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
@@ -64,9 +65,19 @@ class ProgressSocket:
         self._is_v2 = subprotocol == wire.V2_SUBPROTOCOL
         self._rate = rate
         self._on_malformed = on_malformed
+        self._commands: asyncio.Queue[str] = asyncio.Queue(MAX_WAITING_COMMANDS)
+        self._at_hand: str | None = None
 
     async def serve(self) -> None:
         """Serve it to its end, and close it with the code that says why (RFC 6455 §7.4)."""
+        try:
+            await self._exchange()
+        except asyncio.CancelledError:
+            # The peer has gone: a page says `stop_operation` and closes its socket in one breath.
+            await self._hear_out()
+            raise
+
+    async def _exchange(self) -> None:
         code, reason = 1011, "internal error"
         try:
             with self._subscription:
@@ -77,9 +88,8 @@ class ProgressSocket:
                     self._subscription.write_directly(connection, encode)
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._send_all(), name="socket send")
-                    commands: asyncio.Queue[str] = asyncio.Queue(MAX_WAITING_COMMANDS)
-                    tasks.create_task(self._receive_all(commands), name="socket receive")
-                    tasks.create_task(self._obey_all(commands), name="socket obey")
+                    tasks.create_task(self._receive_all(), name="socket receive")
+                    tasks.create_task(self._obey_all(), name="socket obey")
         except* _Closed as group:
             first = _first_closed(group)
             code, reason = first.code, first.reason
@@ -103,7 +113,7 @@ class ProgressSocket:
     def _encode(self, batch: Sequence[Item]) -> list[str]:
         return wire.v2(batch) if self._is_v2 else wire.documented(batch)
 
-    async def _receive_all(self, commands: "asyncio.Queue[str]") -> None:
+    async def _receive_all(self) -> None:
         # Always receiving, whatever a command waits for: Quart's queue has no bound, so the bound is here.
         clock = asyncio.get_running_loop().time
         tokens, refilled_at = float(self._rate.burst), clock()
@@ -119,13 +129,28 @@ class ProgressSocket:
             if len(message.encode(errors="surrogatepass")) > MAX_MESSAGE_BYTES:
                 raise _Closed(1009, "message too big")
             try:
-                commands.put_nowait(message)
+                self._commands.put_nowait(message)
             except asyncio.QueueFull:
                 raise _Closed(1008, "too many messages") from None
 
-    async def _obey_all(self, commands: "asyncio.Queue[str]") -> None:
+    async def _obey_all(self) -> None:
         while True:
-            await self._obey(await commands.get())
+            self._at_hand = await self._commands.get()
+            await self._obey(self._at_hand)
+            self._at_hand = None
+
+    async def _hear_out(self) -> None:
+        """Do what was said before the end; what was cut in the middle is done again, with the same effect."""
+        if self._at_hand is not None:
+            await self._obey(self._at_hand)
+        while not self._commands.empty():
+            await self._obey(self._commands.get_nowait())
+        with contextlib.suppress(TimeoutError):
+            for _ in range(MAX_WAITING_COMMANDS):
+                async with asyncio.timeout(0):  # only what is in Quart's queue already
+                    message = await self._websocket.receive()
+                if isinstance(message, str):
+                    await self._obey(message)
 
     async def _obey(self, text: str) -> None:
         try:

@@ -9,7 +9,7 @@ from wellnet_sse.brokers.sql.cache import RECENT_MS, Cache, Known
 from wellnet_sse.brokers.sql.lock import ProcessLock
 from wellnet_sse.brokers.sql.store import Kept, Store
 from wellnet_sse.brokers.sql.writer import Writer
-from wellnet_sse.errors import UnavailableError
+from wellnet_sse.errors import ConfigurationError, UnavailableError
 from wellnet_sse.progress.broker import (
     LEASE_MS,
     Appended,
@@ -70,7 +70,10 @@ class SqlBroker:
 
     async def start(self) -> None:
         """See `Broker.start`."""
-        await self._lock.acquire(wait_seconds=self._lock_wait_seconds)
+        await self._open(self._lock_wait_seconds)
+
+    async def _open(self, wait_seconds: float) -> None:
+        await self._lock.acquire(wait_seconds=wait_seconds)
         witnessed = identity.Witnessed.parse(self._lock.noted())
         self._witnessed = await identity.claim_epoch(self._database, self._owner, witnessed)
         self._lock.note(str(self._witnessed))
@@ -81,6 +84,19 @@ class SqlBroker:
         self._writer = Writer(
             self._store, self._cache, epoch, self._clock, feed=self._publish, committed=self._witness
         )
+
+    async def _take_again(self) -> None:
+        """Stop writing, and take the lock anew: another process may have had it, and what is known be old."""
+        log.warning("history_lock_lost")
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await writer.abandon()
+        await self._lock.release()
+        self._cache.clear()
+        try:
+            await self._open(0.1)
+        except ConfigurationError as error:
+            raise UnavailableError(error.detail, retry_after_seconds=5) from error
 
     async def aclose(self) -> None:
         """See `Broker.aclose`."""
@@ -176,7 +192,9 @@ class SqlBroker:
         return self._cache.activity.silent(before_ms, in_step_before_ms)
 
     async def renew(self, holder: str) -> None:
-        """See `Broker.renew`."""
+        """See `Broker.renew`; also looks whether history is still ours to write."""
+        if self._writer is None or not await self._lock.is_held():
+            await self._take_again()
         self._cache.activity.renew(holder, self._clock() + LEASE_MS)
 
     async def orphans(self) -> Sequence[tuple[UserId, str, Sequence[str]]]:

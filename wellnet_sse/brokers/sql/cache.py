@@ -114,6 +114,12 @@ class Cache:
                     kept = known.operations[operation_id]
                     known.operations[operation_id] = kept._replace(trimmed_seq=seq)
 
+    def clear(self) -> None:
+        """Forget everybody."""
+        for user_id in self._users:
+            self.activity.forget(user_id)
+        self._users.clear()
+
     def evict_ended(self, before_ms: int, oldest_kept: Mapping[UserId, int]) -> None:
         """Forget operations that ended before then, or whose ending is older than the user's oldest kept."""
         for user_id, known in self._users.items():

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wellnet_sse.errors import ConfigurationError
@@ -31,6 +32,7 @@ class ProcessLock:
         self._database = database
         self._stack = AsyncExitStack()
         self._descriptor: int | None = None
+        self._connection: AsyncConnection | None = None
 
     async def acquire(self, *, wait_seconds: float) -> None:
         """Take the lock. Raises ConfigurationError where another process keeps it for `wait_seconds`."""
@@ -48,8 +50,18 @@ class ProcessLock:
 
     async def release(self) -> None:
         """Let go of it."""
-        self._descriptor = None
+        self._connection = self._descriptor = None
         await self._stack.aclose()
+
+    async def is_held(self) -> bool:
+        """Whether it is still ours: PostgreSQL lets go of it with the connection that took it."""
+        if self._connection is None:
+            return True
+        try:
+            await self._connection.execute(text("SELECT 1"))
+        except (DBAPIError, OSError):
+            return False
+        return True
 
     def noted(self) -> str:
         """What the last holder noted; empty where there is no note."""
@@ -67,6 +79,7 @@ class ProcessLock:
             path = self._database.path
             return _free if path is None else self._file(path.with_name(f"{path.name}.lock"))
         connection = await self._stack.enter_async_context(self._database.holding())
+        self._connection = connection
         return lambda: _try_advisory(connection)
 
     def _file(self, path: Path) -> Callable[[], Awaitable[bool]]:

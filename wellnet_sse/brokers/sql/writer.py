@@ -160,6 +160,14 @@ class Writer:
         async with self.turn:  # a batch that was already being written is not left behind
             return
 
+    async def abandon(self) -> None:
+        """End without writing what waits: it is refused."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        async with self.turn:
+            waiting, self._queue = self._queue, []
+            _refuse(waiting, UnavailableError("El historial no está disponible", retry_after_seconds=5))
+
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
