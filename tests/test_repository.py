@@ -15,6 +15,11 @@ LIMIT_LINES = 300
 
 # A file that may be longer, and why.
 LONG_FILES: dict[str, str] = {
+    "tests/e2e/test_cli.py": "the commands, from their start to their end",
+    "tests/e2e/test_documented_flow.py": "the source document's flows, endpoint by endpoint",
+    "tests/e2e/test_joining.py": "protocol §3, sentence by sentence",
+    "tests/e2e/test_refusals.py": "the table of refusals, row by row",
+    "tests/e2e/test_work.py": "protocol §6, sentence by sentence",
     "wellnet_sse/progress/operation.py": "one state machine, whose rules are read together",
     "wellnet_sse/progress/subscription.py": "one reader's life, from its joining to its end",
 }

@@ -198,7 +198,8 @@ async def test_the_documented_socket_ignores_what_it_does_not_understand(
         for message in messages:
             await tab.send_raw(message)
         await joined(tab, mine)
-        assert await _refused(mine) - refused == len(messages)
+        unknown = [it for it in messages if "nobody" in it]  # which is nothing to stop, and no mistake
+        assert await _refused(mine) - refused == len(messages) - len(unknown)
         marker = await mark(mine)
         assert (await tab.next())["operation_id"] == marker
 

@@ -325,6 +325,18 @@ async def test_a_stopped_operation_ends_with_what_its_steps_say(
     assert outcomes == expected
 
 
+async def test_what_a_page_says_before_it_closes_its_socket_is_heard(
+    server: ServerProcess, mine: httpx.AsyncClient, user: int
+) -> None:
+    """It stops its operation and goes: both are on their way at once."""
+    for number in range(20):
+        async with LegacySocket(f"{server.ws_url}/ws/progress?userId={user}") as tab:
+            await tab.start(f"op-{number}")
+            await tab.stop(f"op-{number}")
+    for number in range(20):
+        assert (await ended(mine, f"op-{number}"))["outcome"] == "cancelled"
+
+
 async def test_documented_socket_is_told_state_on_connect(
     server: ServerProcess, mine: httpx.AsyncClient, user: int
 ) -> None:

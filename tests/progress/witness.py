@@ -35,6 +35,7 @@ class Witness:
         self.closed = False
         self.full = False
         """Whether its connection has no more room."""
+        self.was_full = False
         self.last = 0
         self.upto = 0 if cursor is None else cursor.seq
         self.begun = False

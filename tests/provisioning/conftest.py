@@ -9,17 +9,18 @@ import pytest
 import pytest_asyncio
 
 from tests.progress.clock import FakeClock
-from tests.provisioning.support import FAST, Cable, Gate
+from tests.provisioning.support import ANA, BAJA, FAST, Begin, Cable, Gate
 from tests.simulated_router import PASSWORD, USERNAME, served
 from wellnet_sse.brokers.memory import MemoryBroker
 from wellnet_sse.brokers.sql import SqlBroker
 from wellnet_sse.progress.broker import Broker
+from wellnet_sse.progress.events import UserId
 from wellnet_sse.progress.tracker import Progress
 from wellnet_sse.provisioning import Removals, RouterClient
 from wellnet_sse.provisioning.cleaner import Cleaner
 from wellnet_sse.provisioning.cleanups import Cleanups
 from wellnet_sse.provisioning.demo import demo_router_entries, seed
-from wellnet_sse.provisioning.service import RemovalService
+from wellnet_sse.provisioning.service import Job, RemovalService, Request
 from wellnet_sse.simulator import RouterSimulator
 from wellnet_sse.storage.database import Database
 
@@ -40,7 +41,7 @@ async def router_url(simulator: RouterSimulator) -> AsyncIterator[str]:
 @pytest.fixture
 async def routers() -> AsyncIterator[RouterClient]:
     """A client that does not wait long."""
-    client = RouterClient(USERNAME, PASSWORD, limits=FAST)
+    client = RouterClient(USERNAME, PASSWORD, limits=FAST, verify=False)  # reading certificates takes a while
     yield client
     await client.aclose()
 
@@ -140,3 +141,13 @@ async def service(
     async with asyncio.timeout(10):
         await progress.supervisor.drain(grace_seconds=0)
     assert service._running == {}
+
+
+@pytest.fixture
+def begin(service: RemovalService) -> Begin:
+    """See `Begin`."""
+
+    async def begin_one(request: Request, *, user_id: UserId = ANA, ends: bool | None = True) -> Job:
+        return await service.begin(request, user_id=user_id, operation_id=BAJA, ends=ends)
+
+    return begin_one

@@ -114,14 +114,14 @@ async def _processes(url: str, dead: set[str]) -> AsyncIterator[list[Answers]]:
 
 @pytest.mark.parametrize("state", ["absent", "failed", "dead"])
 async def test_of_many_claims_at_once_exactly_one_is_fresh(
-    database_url: str, answers: Answers, dead: set[str], state: str
+    migrated_url: str, answers: Answers, dead: set[str], state: str
 ) -> None:
     if state != "absent":
         await answers.claim(KEY, body_hash="a", holder="first")
     if state == "failed":
         await finish(answers, 1, failed=True)
     dead.add("first")
-    async with _processes(database_url, dead) as processes:
+    async with _processes(migrated_url, dead) as processes:
         claims = await asyncio.gather(
             *(processes[n % 3].claim(KEY, body_hash="a", holder=f"h{n}") for n in range(12))
         )

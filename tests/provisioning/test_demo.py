@@ -1,4 +1,4 @@
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from wellnet_sse.provisioning.demo import demo_router_entries, seed
 from wellnet_sse.provisioning.tables import Assignment, Configuration, Connection, Router, TemporaryFile
@@ -22,7 +22,7 @@ async def test_the_demo_fills_an_empty_database(database: Database) -> None:
 async def test_the_demo_again_only_follows_its_router(database: Database) -> None:
     await seed(database, "http://127.0.0.1:1")
     async with database.session(writes=True) as session:
-        await session.delete(await session.get_one(Assignment, 1))
+        await session.execute(delete(Assignment).where(Assignment.connection_id == 1))
     await seed(database, "http://127.0.0.1:2")
     async with database.session() as session:
         assert list(await session.scalars(select(Router.url))) == ["http://127.0.0.1:2"]

@@ -221,7 +221,9 @@ async def test_no_transaction_is_open_while_the_router_or_a_reader_is_told() -> 
         await ask()
         return httpx.Response(200, stream=httpx.ByteStream(b"[]"))
 
-    client = RouterClient("user", "s3creto", limits=FAST, transport=httpx.MockTransport(answers))
+    client = RouterClient(
+        "user", "s3creto", limits=FAST, verify=False, transport=httpx.MockTransport(answers)
+    )
     try:
         await database.migrate()
         await seed(database, "http://router.invalid")

@@ -24,7 +24,7 @@ async def router_that(answers: Callable[[httpx.Request], httpx.Response]) -> Asy
         answer = answers(request)
         return httpx.Response(answer.status_code, stream=httpx.ByteStream(answer.content))
 
-    client = RouterClient("user", "s3creto", limits=FAST, transport=httpx.MockTransport(unread))
+    client = RouterClient("user", "s3creto", limits=FAST, verify=False, transport=httpx.MockTransport(unread))
     yield client.router("http://router.invalid/")
     await client.aclose()
 

@@ -11,7 +11,6 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from tests.postgres import Postgres
 from tests.storage.conftest import Open
-from wellnet_sse.brokers.sql import tables as history  # noqa: F401 - its tables are declared by importing it
 from wellnet_sse.errors import ConfigurationError, UnavailableError
 from wellnet_sse.provisioning.tables import Assignment, Router
 from wellnet_sse.storage.database import Database
@@ -80,10 +79,10 @@ async def test_processes_that_start_at_once_all_find_the_schema(database_url: st
             stdin=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        for _ in range(3)
+        for _ in range(2)
     ]
     outputs = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
-    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    assert [process.returncode for process in processes] == [0, 0], outputs
 
 
 async def test_a_migration_that_fails_leaves_nothing_half_made(
@@ -99,7 +98,9 @@ async def test_a_migration_that_fails_leaves_nothing_half_made(
         assert await connection.run_sync(lambda it: inspect(it).get_table_names()) == ["answers"]
 
 
-async def test_a_schema_from_the_future_is_refused(database: Database) -> None:
+async def test_a_schema_from_the_future_is_refused(open_database: Open, database_url: str) -> None:
+    database = open_database(database_url)
+    await database.migrate()
     async with database.session(writes=True) as session:
         await session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(ConfigurationError, match="más nueva"):

@@ -17,8 +17,9 @@ from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError
 
 from wellnet_sse.server.direct import DirectWriter
-from wellnet_sse.transports.websocket import MAX_MESSAGE_BYTES
+from wellnet_sse.transports import websocket as transport
 
+MAX_MESSAGE_BYTES = transport.MAX_MESSAGE_BYTES
 PING_SECONDS = 20.0
 MISSED_PONGS = 2
 

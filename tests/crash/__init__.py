@@ -1,0 +1,1 @@
+"""Death, repetition and a full disk: what is left of the promises then."""
