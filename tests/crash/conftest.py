@@ -11,10 +11,10 @@ from tests.crash.world import World, make_template, world
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's database, to be copied."""
-    path = tmp_path_factory.mktemp("template") / "wellnet.db"
-    asyncio.run(make_template(path))
-    return path
+    """A folder with the demo's database, to be copied."""
+    folder = tmp_path_factory.mktemp("template")
+    asyncio.run(make_template(folder))
+    return folder
 
 
 @pytest.fixture

@@ -138,7 +138,6 @@ async def test_work_in_the_middle_ends_honestly(house: World, trouble: Trouble) 
         work = asyncio.ensure_future(do(http, ELIMINAR, CONNECTION, "op"))
         await eventually(lambda: house.simulator.calls.total() > 0)
         with trouble(house, server):
-            await ledger.until_refused()
             house.simulator.behave(Behaviour())
             check_refusal(await ledger.until_refused())
         answer = await work

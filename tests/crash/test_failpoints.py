@@ -88,16 +88,21 @@ class Death:
         return ["interrupted", "completed"] if self.begun and self.left_to_do else ["completed"]
 
 
-async def boundaries(directory: Path, template: Path, endpoint: Endpoint) -> list[str]:
-    """The boundaries of an undisturbed run."""
+async def all_deaths(directory: Path, template: Path, *endpoints: Endpoint) -> list[list[Death]]:
+    """A death at each boundary of an undisturbed run, for each endpoint."""
+    deaths, before = [], 0
     async with (
         world(directory, template) as one,
         one.dying_server() as server,
         server.http(user=USER) as http,
     ):
-        answer = await do(http, endpoint.path, CONNECTION, OPERATION)
-        assert answer.json() == {"success": True, "message": endpoint.message}
-        return one.boundaries()
+        for number, endpoint in enumerate(endpoints):
+            answer = await do(http, endpoint.path, CONNECTION + number, f"{OPERATION}{number}")
+            assert answer.json() == {"success": True, "message": endpoint.message}
+            reached = one.boundaries()[before:]
+            deaths.append([Death(endpoint, reached[: n + 1]) for n in range(len(reached))])
+            before += len(reached)
+    return deaths
 
 
 async def die(one: World, death: Death) -> list[Told]:
@@ -223,23 +228,20 @@ async def survive_all(directory: Path, template: Path, deaths: Sequence[Death]) 
         raise ExceptionGroup(f"{len(failures)} of {len(deaths)} deaths", failures)
 
 
-def deaths_of(endpoint: Endpoint, reached: Sequence[str]) -> list[Death]:
-    return [Death(endpoint, reached[:number]) for number in range(1, len(reached) + 1)]
-
-
+@pytest.mark.timeout(180)
 async def test_a_sample_of_deaths_is_survived(tmp_path: Path, template: Path) -> None:
     """The boundary between the last event and the stored answer is always among them."""
-    whole = deaths_of(ENDPOINTS[3], await boundaries(tmp_path / "whole", template, ENDPOINTS[3]))
-    router = deaths_of(ENDPOINTS[1], await boundaries(tmp_path / "router", template, ENDPOINTS[1]))
-    chosen = [*random.Random(SEED).sample(whole[:-2], SAMPLE), whole[-2], router[-2]]  # noqa: S311 - seeded
-    assert {it.reached[-1] for it in chosen[-2:]} == {"before answer eliminar", "before answer remove-router"}
-    sent = next(it for it in router if it.reached[-1] == "after router DELETE ppp/secret")
-    await survive_all(tmp_path, template, [*chosen, sent])
+    whole, router = await all_deaths(tmp_path / "undisturbed", template, ENDPOINTS[3], ENDPOINTS[1])
+    removing = next(it for it in router if it.reached[-1] == "after router DELETE ppp/secret")
+    unanswered = [whole[-2], router[-2]]
+    assert [it.reached[-1] for it in unanswered] == ["before answer eliminar", "before answer remove-router"]
+    chosen = random.Random(SEED).sample(whole[:-2], SAMPLE)  # noqa: S311 - seeded
+    await survive_all(tmp_path, template, [*chosen, *unanswered, removing])
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda it: it.path)
 async def test_every_death_is_survived(tmp_path: Path, template: Path, endpoint: Endpoint) -> None:
-    reached = await boundaries(tmp_path / "undisturbed", template, endpoint)
-    await survive_all(tmp_path, template, deaths_of(endpoint, reached))
+    (deaths,) = await all_deaths(tmp_path / "undisturbed", template, endpoint)
+    await survive_all(tmp_path, template, deaths)

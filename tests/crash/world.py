@@ -114,18 +114,18 @@ class World:
 
 @asynccontextmanager
 async def world(directory: Path, template: Path) -> AsyncIterator[World]:
-    """A world of its own in `directory`, with a copy of the template, a database."""
+    """A world of its own in `directory`, with a copy of the database in the folder `template`."""
     simulator = RouterSimulator(demo_router_entries(), username=USERNAME, password=PASSWORD)
-    shutil.copytree(template.parent, directory, dirs_exist_ok=True)
+    shutil.copytree(template, directory, dirs_exist_ok=True)
     async with served(simulator.app) as url:
         with closing(sqlite3.connect(directory / "wellnet.db")) as database, database:
             database.execute("UPDATE routers SET url = ?", (url,))
         yield World(directory, simulator)
 
 
-async def make_template(path: Path) -> None:
+async def make_template(folder: Path) -> None:
     """Make the demo's database: migrated and filled once, for all worlds to copy."""
-    database = Database(f"sqlite:///{path}")
+    database = Database(f"sqlite:///{folder / 'wellnet.db'}")
     await database.migrate()
     await seed(database, "http://127.0.0.1:9")
     await database.aclose()

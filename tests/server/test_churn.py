@@ -63,6 +63,12 @@ def connections(server: ServerProcess) -> list[str]:
     return [" ".join(row[:4]) for row in mine if row[3] != LISTEN and row[9] != "0"]
 
 
+def all_ended(server: ServerProcess) -> bool:
+    held = connections(server)
+    assert not held, held
+    return True
+
+
 async def left_over(server: ServerProcess) -> dict[str, float]:
     async with server.http() as client:
         text = (await client.get("/metrics")).text
@@ -78,14 +84,14 @@ async def leaves_nothing(server: ServerProcess, visits: int) -> None:
     with news(server.port):
         churn(server.port, WARM_UP, seed=1)
     await eventually(quiet, 20)
-    await eventually(lambda: not connections(server), 20)
+    await eventually(lambda: all_ended(server), 20)
     files = descriptors(server.pid)
     begun = time.monotonic()
     with news(server.port):
         churn(server.port, visits, seed=3)
     print(f"{visits} visits in {time.monotonic() - begun:.1f} s")  # noqa: T201 - shown by -s
     await eventually(quiet, 20)
-    await eventually(lambda: not connections(server), 20)
+    await eventually(lambda: all_ended(server), 20)
     await eventually(lambda: descriptors(server.pid) <= files, 20)
     async with server.http(user=QUIET) as client:
         assert (await client.get("/api/operaciones/op")).status_code == 200

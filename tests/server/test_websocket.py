@@ -16,7 +16,8 @@ from tests.server.peer import BINARY, CLOSE, HANDSHAKE, PING, PONG, TEXT, Frame,
 from tests.server.tiny import Tiny
 from wellnet_sse.app import services
 from wellnet_sse.server import connection, runner, websocket
-from wellnet_sse.server.websocket import MAX_MESSAGE_BYTES, MISSED_PONGS
+from wellnet_sse.server.websocket import MISSED_PONGS
+from wellnet_sse.transports.websocket import MAX_MESSAGE_BYTES
 
 DEFLATE = "permessage-deflate; client_max_window_bits, permessage-deflate"
 LIMIT = MAX_MESSAGE_BYTES

@@ -16,6 +16,7 @@ from hypercorn.config import Config
 
 from wellnet_sse.server import runner, sockets, websocket
 from wellnet_sse.settings import split_bind
+from wellnet_sse.transports.websocket import MAX_MESSAGE_BYTES
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -127,6 +128,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--stock", action="store_true")
     parser.add_argument("--bind", required=True)
-    parser.add_argument("--message-bytes", type=int, default=websocket.MAX_MESSAGE_BYTES)
+    parser.add_argument("--message-bytes", type=int, default=MAX_MESSAGE_BYTES)
     parser.add_argument("--ping-seconds", type=float, help="of stock Hypercorn")
     runner.run(_serve(parser.parse_args()))

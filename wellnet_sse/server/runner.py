@@ -162,9 +162,12 @@ class _Server:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(BEAT_SECONDS)
-            now = self._context.time()
-            for each in list(self._wheel):
-                each.beat(now)
+            self._turn_wheel()  # its last socket would stay here while this sleeps
+
+    def _turn_wheel(self) -> None:
+        now = self._context.time()
+        for each in list(self._wheel):
+            each.beat(now)
 
 
 def _config() -> Config:
