@@ -81,9 +81,9 @@ async def test_unknown_and_bad_settings_are_named_at_start(
     await assert_refuses_to_start(ServerProcess(tmp_path, settings=given), *named)
 
 
-@pytest.mark.parametrize("bind", ["nonsense", "127.0.0.1:99999"])
-async def test_a_bad_bind_is_named_at_start(tmp_path: Path, bind: str) -> None:
-    await assert_refuses_to_start(ServerProcess(tmp_path, arguments=["--bind", bind]), "WELLNET_BIND")
+async def test_a_bad_bind_is_named_at_start(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, arguments=["--bind", "127.0.0.1:99999"])
+    await assert_refuses_to_start(server, "WELLNET_BIND")
 
 
 async def assert_refuses_to_start(server: ServerProcess, *named: str) -> None:
@@ -115,11 +115,6 @@ async def test_a_bind_that_others_can_reach_needs_a_word_about_who_is_trusted(
         assert answer.headers["access-control-allow-origin"] == headers["Origin"]
         answer = await client.get("/api/operaciones", headers={**headers, "Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in answer.headers
-
-
-async def test_localhost_is_a_loopback_bind(make_server: MakeServer) -> None:
-    port = free_port()
-    await make_server("--bind", f"localhost:{port}", port=port)
 
 
 async def test_a_busy_port_is_said(tmp_path: Path) -> None:

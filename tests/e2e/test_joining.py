@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
+import pytest_asyncio
 
-from tests.conftest import MakeServer
+from tests.conftest import MakeServer, demo_settings
 from tests.e2e.support import (
     ELIMINAR,
     ENDPOINTS,
@@ -419,10 +420,14 @@ async def test_reopened_operation_shows_its_first_ending_and_ends_once_more(
 # Gaps
 
 
-@pytest.fixture
-async def forgetful(make_server: MakeServer) -> ServerProcess:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def forgetful(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     """A server that keeps 32 events of a user, and lets go of older ones at once."""
-    return await make_server(history_events=32, broker_url="memory://")
+    settings = demo_settings({"history_events": 32, "broker_url": "memory://"})
+    async with ServerProcess(tmp_path_factory.mktemp("forgetful"), settings=settings) as process:
+        yield process
+        assert await process.terminate() == 0, process.tail()
+        assert "Traceback" not in process.log, process.log
 
 
 async def flood(client: httpx.AsyncClient, operation_id: str, count: int = 60) -> None:

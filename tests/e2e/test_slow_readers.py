@@ -107,12 +107,13 @@ async def test_stalled_readers_cost_the_others_no_time_and_the_server_no_memory(
                 stack.enter_context(stalled_stream(server, user))
                 stack.enter_context(stalled_tab(server, user))
             await eventually(lambda: _are_open(mine, 21))
+            await latencies(250)  # until everything that is bounded is full
             before = resident_bytes(server)
             crowded = await latencies(400)
             grown = resident_bytes(server) - before
             assert await connections(mine) == 21, "updates are conflated, so nobody had to be closed"
-        # In all 400 events of 6 KB for 20 readers are 48 MB, which nobody has read.
-        assert grown < 20e6, f"{grown / 1e6:.1f} MB"
+        # 400 events of 6 KB for 20 readers who take nothing are 48 MB. History is kept on disk.
+        assert grown < 14e6, f"{grown / 1e6:.1f} MB"
         assert statistics.median(crowded) < 10 * statistics.median(alone) + 0.02
         assert max(crowded) < 2
         await eventually(lambda: _are_open(mine, 1))

@@ -101,7 +101,7 @@ def churn(port: int, count: int, *, seed: int) -> None:
 def news(port: int) -> Iterator[None]:
     """Give both users a history, and publish for the busy one until the block ends."""
     enough = threading.Event()
-    publishing = _Publisher(port)
+    publishing = Publisher(port)
     for user in (BUSY, QUIET):
         for number in range(100):
             publishing.publish(user, f"op-{number % 20}", "x" * 200)
@@ -121,12 +121,15 @@ def news(port: int) -> Iterator[None]:
         publishing.close()
 
 
-class _Publisher:
+class Publisher:
+    """Publishes as another backend does, over one connection."""
+
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
 
-    def publish(self, user: int, operation_id: str, message: str) -> None:
-        body = json.dumps({"status": "in_progress", "message": message, "progress": None})
+    def publish(self, user: int, operation_id: str, message: str, *, status: str = "in_progress") -> str:
+        """Publish a step; return its cursor."""
+        body = json.dumps({"status": status, "message": message, "progress": None})
         self._connection.request(
             "POST",
             f"/api/operaciones/{operation_id}/pasos/copy",
@@ -134,8 +137,10 @@ class _Publisher:
             {"X-User-ID": str(user), "Content-Type": "application/json"},
         )
         answer = self._connection.getresponse()
-        assert answer.status == 201, answer.read()
-        answer.read()
+        told = json.loads(answer.read())
+        assert answer.status == 201, told
+        return str(told["cursor"])
 
     def close(self) -> None:
+        """Hang up."""
         self._connection.close()

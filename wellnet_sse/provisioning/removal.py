@@ -124,7 +124,6 @@ class Removals:
             async with self._recorded(address, owner) as record:
                 await router.connect()
                 await reporter.update(60, "Eliminando configuración IP...")
-                await self._pace()
                 await router.remove_address(address, on_write=record)
 
         return StepWork(
@@ -172,7 +171,6 @@ class Removals:
                 raise NotFoundError(f"La conexión {id_conexion} no es del usuario {id_usuario}")
             await self._delete(delete(Configuration).where(Configuration.connection_id == id_conexion))
             await reporter.update(70, "Limpiando archivos temporales...")
-            await self._pace()
             await self._delete(delete(TemporaryFile).where(TemporaryFile.connection_id == id_conexion))
 
         return StepWork(
