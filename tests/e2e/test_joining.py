@@ -123,17 +123,28 @@ class Joined(NamedTuple):
     after: list[Seen]
 
 
-def both_ended() -> Callable[[V2Message | SseEvent], bool]:
-    """Whether the last of the load's endings has come."""
-    left = set(OPERATIONS)
+def told_of(message: V2Message | SseEvent) -> str | None:
+    """Which operation a message is about."""
+    data = message.data if isinstance(message, V2Message) else message.json
+    operation_id: str | None = data.get("operation_id")
+    return operation_id
+
+
+def all_ended(awaited: set[str]) -> Callable[[V2Message | SseEvent], bool]:
+    """Whether the last of these operations' endings has come."""
+    left = set(awaited)
 
     def check(message: V2Message | SseEvent) -> bool:
         if message.event == "operation":
-            data = message.data if isinstance(message, V2Message) else message.json
-            left.discard(data["operation_id"])
+            left.discard(told_of(message) or "")
         return not left
 
     return check
+
+
+def awaited_by(cursor: str | None, head: Sequence[V2Message | SseEvent]) -> set[str]:
+    """Whose endings a reader will be told: with a cursor all, without one those that had not ended."""
+    return set(OPERATIONS) if cursor is not None else set(OPERATIONS) & {told_of(it) or "" for it in head}
 
 
 async def test_joining_in_the_middle_under_load_loses_and_doubles_nothing(
@@ -147,7 +158,8 @@ async def test_joining_in_the_middle_under_load_loses_and_doubles_nothing(
         await load.reached(at)
         async with V2Socket(socket_url(server, user, cursor)) as socket:
             head = await socket.until_live() if cursor is None else []
-            tail = await socket.until(both_ended())
+            awaited = awaited_by(cursor, head)
+            tail = await socket.until(all_ended(awaited)) if awaited else []
         assert "gap" not in {it.event for it in (*head, *tail)}
         if cursor is not None:
             return Joined(cursor, None, from_v2(tail))
@@ -157,7 +169,8 @@ async def test_joining_in_the_middle_under_load_loses_and_doubles_nothing(
         await load.reached(at)
         async with SseReader(stream_url(server, user), last_event_id=cursor) as stream:
             head = await stream.until_live() if cursor is None else []
-            tail = await stream.until(both_ended())
+            awaited = awaited_by(cursor, head)
+            tail = await stream.until(all_ended(awaited)) if awaited else []
         assert "gap" not in {it.event for it in (*head, *tail)}
         if cursor is not None:
             return Joined(cursor, None, from_sse(tail))
@@ -222,7 +235,7 @@ async def test_readers_that_leave_take_nothing_from_those_who_stay(
     async def stay() -> list[V2Message]:
         async with V2Socket(socket_url(server, user)) as socket:
             await socket.until_live()
-            return await socket.until(both_ended())
+            return await socket.until(all_ended(set(OPERATIONS)))
 
     logged = len(server.log)
     async with asyncio.TaskGroup() as tasks:
