@@ -106,6 +106,7 @@ async def leaves_nothing(server: ServerProcess, visits: int) -> None:
     assert "ERROR" not in server.log.upper().replace("ERROR_", "")
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(240)
 async def test_visits_leave_nothing_outside(make_server: MakeServer) -> None:
     await leaves_nothing(await make_server(), 500)
