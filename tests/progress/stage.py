@@ -14,18 +14,30 @@ from wellnet_sse.brokers.memory import MemoryBroker
 from wellnet_sse.brokers.sql import SqlBroker
 from wellnet_sse.errors import WellnetError
 from wellnet_sse.progress.broker import Broker, Change
-from wellnet_sse.progress.events import UserId
+from wellnet_sse.progress.events import Status, UserId
 from wellnet_sse.progress.hub import Hub, Limits
 from wellnet_sse.progress.operation import Operation
 from wellnet_sse.storage.database import Database
 from wellnet_sse.storage.schema import Base
 
 USER = UserId(7)
-HISTORY_EVENTS = 24
+HISTORY_EVENTS = 12
 HISTORY_MS = 3_600_000
 ROUNDS = 1000
 TURNS = 12
 """So many turns of the loop settle whatever is under way, unless a database is asked."""
+
+
+Updates = list[tuple[str, Status, int | None]]
+"""Steps, their statuses and numbers."""
+
+
+def changes(updates: Updates, size: int) -> list[Change]:
+    """Updates of steps, with a message of so many characters."""
+    return [
+        partial(Operation.update, step=step, status=status, message="m" * size, progress=progress)
+        for step, status, progress in updates
+    ]
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -54,6 +66,7 @@ class Stage(RuleBasedStateMachine):
         self.loop = VirtualLoop(self.clock)
         self.witnesses: list[Witness] = []
         self.runs: list[tuple[str, str]] = []
+        self.names = ["one", "two", "three"]
         self.count = 0
         self.act(self._begin())
 

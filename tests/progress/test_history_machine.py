@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
-from tests.progress.stage import HISTORY_MS, USER, SqlStage, Stage
+from tests.progress.stage import HISTORY_MS, USER, SqlStage, Stage, Updates, changes
 from tests.progress.witness import BYTES, EVENTS, Witness
 from wellnet_sse.progress.events import Cursor, Ending, Status, UserId
 from wellnet_sse.progress.items import CloseReason
@@ -22,9 +22,13 @@ OTHER = UserId(8)
 SLOW_SECONDS = 30
 READERS = 5
 
-OPERATIONS = st.sampled_from(["one", "two", "three"])
+OPERATIONS = st.integers(0, 2)
 STEPS = st.sampled_from("ab")
 NUMBERS = st.none() | st.integers(0, 100)
+STATUSES = st.sampled_from([Status.IN_PROGRESS, Status.IN_PROGRESS, *Status])
+UPDATES = st.lists(st.tuples(STEPS, STATUSES, NUMBERS), min_size=1, max_size=9)
+SIZES = st.sampled_from([1, 1, 700])
+SELDOM = st.sampled_from([False, False, True])
 WHICH = st.integers(0, 7)
 
 
@@ -33,43 +37,32 @@ class HistoryMachine(Stage):
 
     # Those who write
 
-    @rule(name=OPERATIONS, steps=st.lists(STEPS, max_size=2))
-    def declare(self, name: str, steps: list[str]) -> None:
-        self.write(USER, name, partial(Operation.name, steps=steps))
+    @rule(one=OPERATIONS, steps=st.lists(STEPS, max_size=2))
+    def declare(self, one: int, steps: list[str]) -> None:
+        self.write(USER, self.names[one], partial(Operation.name, steps=steps))
 
-    @rule(
-        name=OPERATIONS,
-        updates=st.lists(
-            st.tuples(STEPS, st.sampled_from([Status.IN_PROGRESS, *Status]), NUMBERS), min_size=1, max_size=9
-        ),
-        size=st.sampled_from([1, 1, 700]),
-        lost=st.sets(st.integers(0, 8), max_size=2),
-    )
-    def publish(
-        self, name: str, updates: list[tuple[str, Status, int | None]], size: int, lost: set[int]
-    ) -> None:
-        changes = [
-            partial(Operation.update, step=step, status=status, message="m" * size, progress=progress)
-            for step, status, progress in updates
-        ]
-        self.write(USER, name, *changes, lost=lost)
+    @rule(one=OPERATIONS, updates=UPDATES, size=SIZES, lost=st.sets(st.integers(0, 8), max_size=2))
+    def publish(self, one: int, updates: Updates, size: int, lost: set[int]) -> None:
+        self.write(USER, self.names[one], *changes(updates, size), lost=lost)
 
-    @rule(name=OPERATIONS)
-    def publish_for_another_user(self, name: str) -> None:
+    @rule(one=OPERATIONS)
+    def publish_for_another_user(self, one: int) -> None:
         update = partial(Operation.update, step="a", status=Status.PENDING, message="m", progress=None)
-        self.write(OTHER, name, update)
+        self.write(OTHER, self.names[one], update)
 
-    @rule(name=OPERATIONS)
-    def stop(self, name: str) -> None:
-        self.write(USER, name, Operation.stop)
+    @rule(one=OPERATIONS)
+    def stop(self, one: int) -> None:
+        self.write(USER, self.names[one], Operation.stop)
 
-    @rule(name=OPERATIONS)
-    def cancel(self, name: str) -> None:
-        self.write(USER, name, Operation.cancel)
+    @rule(one=OPERATIONS)
+    def cancel(self, one: int) -> None:
+        if self.write(USER, self.names[one], Operation.cancel):
+            self.names[one] += "-next"  # nothing more happens to a cancelled one
 
-    @rule(name=OPERATIONS, step=STEPS, ends=st.booleans())
-    def begin_work(self, name: str, step: str, ends: bool) -> None:
+    @rule(one=OPERATIONS, step=STEPS, ends=st.booleans())
+    def begin_work(self, one: int, step: str, ends: bool) -> None:
         self.count += 1
+        name = self.names[one]
         run = f"r{self.count}"
         begin = partial(Operation.begin_run, run_id=run, holder="here", ends=ends, plan=(step,))
         if self.write(USER, name, begin):
@@ -92,13 +85,13 @@ class HistoryMachine(Stage):
 
     @rule(
         own=st.none() | OPERATIONS,
-        back=st.none() | st.integers(0, 40),
+        back=st.none() | st.integers(0, 20),
         unusable=st.sampled_from([None, None, None, "nonsense", "other-3", "future"]),
         greedy=st.booleans(),
         direct=st.booleans(),
     )
     def join(
-        self, own: str | None, back: int | None, unusable: str | None, greedy: bool, direct: bool
+        self, own: int | None, back: int | None, unusable: str | None, greedy: bool, direct: bool
     ) -> None:
         """With a cursor so many events back, with one that cannot be used, or with none."""
         if len(self.witnesses) >= READERS:
@@ -108,7 +101,8 @@ class HistoryMachine(Stage):
         if unusable is not None:
             future = Cursor(self.epoch, self.broker.truth.newest + 10_000)
             place, text = None, (str(future) if unusable == "future" else unusable)
-        subscription = self.hub.subscribe(USER, operation_id=own, cursor=text)
+        operation_id = None if own is None else self.names[own]
+        subscription = self.hub.subscribe(USER, operation_id=operation_id, cursor=text)
         witness = Witness(subscription, self.broker, cursor=place, greedy=greedy, direct=direct)
         self.witnesses.append(witness)
 
@@ -116,6 +110,28 @@ class HistoryMachine(Stage):
             witness.pull()
 
         self.act(first())
+
+    @rule(
+        one=OPERATIONS,
+        back=st.none() | st.integers(0, 20),
+        direct=st.booleans(),
+        bursts=st.lists(st.tuples(UPDATES, SIZES), min_size=1, max_size=4),
+    )
+    def join_while_much_is_published(
+        self,
+        one: int,
+        back: int | None,
+        direct: bool,
+        bursts: list[tuple[Updates, int]],
+    ) -> None:
+        """History answers a step further after each burst."""
+        slow, self.broker.slow = self.broker.slow, True
+        self.join(own=None, back=back, unusable=None, greedy=True, direct=direct)
+        for updates, size in bursts:
+            self.write(USER, self.names[one], *changes(updates, size))
+            self.history_answers()
+        self.broker.slow = slow
+        self.history_answers()
 
     @precondition(lambda self: self.witnesses)
     @rule(which=WHICH, batches=st.integers(1, 4))
@@ -156,17 +172,17 @@ class HistoryMachine(Stage):
             stuck = reader.handing and self.clock.monotonic() - reader.handed_at > SLOW_SECONDS + 1
             assert not stuck or witness.direct or reader.reason is not None, "stuck, and left alone"
 
-    @rule()
-    def the_feed_begins_or_stops_to_lose(self) -> None:
-        self.broker.losing = not self.broker.losing
+    @rule(losing=SELDOM)
+    def the_feed_loses_or_not(self, losing: bool) -> None:
+        self.broker.losing = losing
 
-    @rule()
-    def the_broker_goes_or_comes_back(self) -> None:
-        self.broker.away = not self.broker.away
+    @rule(away=SELDOM)
+    def the_broker_is_away_or_back(self, away: bool) -> None:
+        self.broker.away = away
 
-    @rule()
-    def history_becomes_slow_or_quick(self) -> None:
-        self.broker.slow = not self.broker.slow
+    @rule(slow=SELDOM)
+    def history_is_slow_or_not(self, slow: bool) -> None:
+        self.broker.slow = slow
 
     @rule()
     def history_answers(self) -> None:
@@ -180,7 +196,7 @@ class HistoryMachine(Stage):
         self.act(self._trim())
 
     async def _trim(self) -> None:
-        known = [it for it in ("one", "two", "three") if await self.broker.inner.operation(USER, it)]
+        known = [it for it in self.broker.truth.names() if await self.broker.inner.operation(USER, it)]
         await self.broker.inner.trim()
         for name in known:
             if await self.broker.inner.operation(USER, name) is None:
@@ -231,7 +247,7 @@ class HistoryMachine(Stage):
             for witness in self.witnesses:
                 witness.greedy, witness.full = True, False
             self.history_answers()
-            self.declare("one", ["a", "b"])
+            self.declare(0, ["a", "b"])
             self.write(USER, "last", partial(Operation.name, steps=["shows-what-the-feed-has-lost"]))
             for _ in range(3):  # whoever found the broker away asks again after a second
                 self.clock.advance(2)

@@ -48,6 +48,10 @@ class Truth:
                 self._reached[key] = event.progress
         self.records.append(record)
 
+    def names(self) -> list[str]:
+        """The operations that anything was ever written about."""
+        return list(dict.fromkeys(it.event.operation_id for it in self.records))
+
     def between(self, after: int, upto: int, operation_id: str | None) -> list[Record]:
         """The records after one place up to another, of one operation or of all."""
         return [it for it in self.records[after:upto] if operation_id in (None, it.event.operation_id)]
@@ -167,7 +171,7 @@ class TroubledBroker(BrokerWrapper):
         """The state out of the log alone; that operations end as they should is tested elsewhere."""
         found: list[tuple[int, list[Record]]] = []
         running: list[Record] = []
-        for name in {it.event.operation_id for it in self.truth.records}:
+        for name in self.truth.names():
             known = await self.inner.operation(self._user_id, name)
             if known is None or (wanted.operation_id not in (None, name)):
                 continue

@@ -252,6 +252,8 @@ async def test_what_is_due_is_looked_for_by_itself(
     progress.keeper.start()
     async with Reader(progress.hub.subscribe(ANA, operation_id=operation_id_of(cleanup_id))) as reader:
         await reader.rest()
+    await progress.keeper.aclose()
+    await idle(progress)
     assert await told(progress.broker, operation_id_of(cleanup_id)) == TOLD
 
 

@@ -90,6 +90,13 @@ async def test_an_address_that_is_out_is_pending_for_nobody(cleanups: Cleanups) 
     assert await cleanups.of_user(UserId(8)) == []
 
 
+async def test_an_id_is_never_given_again(cleanups: Cleanups) -> None:
+    """It names the operation under which the clean-up is told, and that one may be remembered still."""
+    first = await cleanups.begin(HERS, ADDRESS, WriteState.UNKNOWN)
+    await cleanups.resolve(ADDRESS)
+    assert await cleanups.begin(HERS, ADDRESS, WriteState.UNKNOWN) > first
+
+
 async def test_a_record_is_let_alone_while_its_work_may_be_going_on(
     cleanups: Cleanups, clock: FakeClock
 ) -> None:

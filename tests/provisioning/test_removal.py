@@ -167,7 +167,9 @@ async def test_an_address_has_one_spelling(removals: Removals) -> None:
     assert one.body_hash == other.body_hash != removals.router("2001:db8::2").body_hash
 
 
-@pytest.mark.parametrize("text", ["", "router.example", "10.0.0.0/24", "10.0.0.256", "010.0.0.1"])
+@pytest.mark.parametrize(
+    "text", ["", "router.example", "10.0.0.0/24", "10.0.0.256", "010.0.0.1", "fe80::1%eth0"]
+)
 async def test_what_is_no_address_is_unprocessable(removals: Removals, text: str) -> None:
     with pytest.raises(UnprocessableError):
         removals.router(text)

@@ -135,6 +135,16 @@ async def test_a_step_that_is_not_the_last_leaves_the_operation_open(
     assert await told(broker, BAJA) == [*SERVICE, *ROUTER, "end completed"]
 
 
+async def test_who_asks_again_for_the_end_gets_it_although_the_first_did_not_ask(
+    service: RemovalService, removals: Removals, begin: Begin, broker: Broker
+) -> None:
+    await answer_of(await begin(first_step(service, removals), ends=False))
+    again = await begin(first_step(service, removals), ends=None)
+    assert again.replayed
+    await idle(service._progress)
+    assert await told(broker, BAJA) == [*SERVICE, "end completed"]
+
+
 async def test_a_mistake_of_ours_is_answered_without_its_text(
     service: RemovalService, removals: Removals, begin: Begin, *, monkeypatch: pytest.MonkeyPatch
 ) -> None:

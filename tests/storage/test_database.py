@@ -222,3 +222,28 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 def test_libpqs_sslmode_is_understood(open_database: Open) -> None:
     database = open_database("postgresql://user@host/name?sslmode=require")
     assert dict(database._engine.url.query) == {"ssl": "require"}
+
+
+async def test_a_pool_that_is_used_up_is_unavailable_for_now(
+    open_database: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = open_database("sqlite://")
+    monkeypatch.setattr(database._engine.pool, "_timeout", 0.05)
+    async with database.reading():
+        with pytest.raises(UnavailableError):
+            async with database.reading():
+                pytest.fail("there is only one connection")
+    await database.ping()
+
+
+async def test_what_was_held_is_not_handed_to_the_next(open_database: Open, postgres: Postgres) -> None:
+    """An advisory lock belongs to its connection, and would outlive its holder in the pool."""
+    database = open_database(await postgres.empty_database())
+    other = open_database(postgres.url("wellnet"))
+    lock = text("SELECT pg_try_advisory_lock(1)")
+    async with database.holding() as connection:
+        assert (await connection.execute(lock)).scalar_one() is True
+        async with other.holding() as second:
+            assert (await second.execute(lock)).scalar_one() is False
+    async with asyncio.timeout(5), other.holding() as second:
+        await second.execute(text("SELECT pg_advisory_lock(1)"))  # waits until PostgreSQL has noticed
