@@ -65,7 +65,12 @@ class Socket(Generic[Message]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.connection.close()
+        try:
+            await self.connection.close()
+        finally:
+            # What a server that hung up never read would keep the transport open beyond the event loop's end.
+            self.connection.transport.abort()
+            await self.connection.wait_closed()
 
     async def send(self, message: object) -> None:
         """Send a message as JSON."""
