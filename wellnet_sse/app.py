@@ -32,7 +32,7 @@ from wellnet_sse.web.slots import StreamSlots
 MAX_BODY_BYTES = 64 * 1024
 METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"})
 """The methods that are counted by name: a client may make up as many as it likes."""
-READERS_GRACE_SECONDS = 1.0
+READERS_GRACE_SECONDS = 0.6
 CHECKPOINT_SECONDS = 2.0
 LOCK_MARGIN_SECONDS = 5.0
 """How much longer than its grace another process may take to end."""

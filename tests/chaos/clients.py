@@ -60,6 +60,8 @@ class Client:
         self.lives: list[LiveAt] = []
         self.failures: list[str] = []
         """What the protocol does not allow; a reader that meets it goes on all the same."""
+        self.reasons: list[str] = []
+        """Why the server closed its connections, as far as it said so."""
         self.cursor: str | None = None
         self._port = port
         self._user = user
@@ -97,6 +99,7 @@ class Client:
         if event == "gap":
             self.log.gaps.append(data)
         elif cursor is None:
+            self.reasons.append(str(data.get("reason")))
             if event != "end" or data.keys() != {"reason"}:
                 self.failures.append(f"{self.log.client}: {event} {dict(data)} without a cursor")
         else:
@@ -171,6 +174,11 @@ class OperationClient(SseClient):
 class SocketClient(Client):
     """The v2 dialect of `/ws/progress`, by PyPI `websockets`."""
 
+    def __init__(self, name: str, port: int, user: int, *, seed: int, data: Data) -> None:
+        super().__init__(name, port, user, seed=seed, data=data)
+        self.codes: list[int | None] = []
+        """How its sockets were closed; None where one was cut off."""
+
     async def connect(self) -> bool:
         """See `Client.connect`."""
         resume = "" if self.cursor is None else f"&lastEventId={quote(self.cursor)}"
@@ -186,8 +194,11 @@ class SocketClient(Client):
         )
         try:
             async with opening as socket:
-                async for text in socket:
-                    self._message(json.loads(text))
+                try:
+                    async for text in socket:
+                        self._message(json.loads(text))
+                finally:
+                    self.codes.append(socket.close_code)
         except InvalidStatus as error:
             self.failures.append(f"{self.log.client}: {error!r}")
         except WebSocketException:

@@ -1,7 +1,7 @@
-"""A storm: clients and publishers at work on a server that is killed again and again."""
+"""A storm: clients and publishers at work on a server that is killed, or stopped, again and again."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -76,7 +76,16 @@ class Weather:
         )
 
 
-async def storm(server: ServerProcess, plan: Plan) -> Weather:
+End = Callable[[ServerProcess, Sequence[Client]], Awaitable[None]]
+"""How the server comes to its end under its clients."""
+
+
+async def killed(server: ServerProcess, _clients: Sequence[Client]) -> None:
+    """By SIGKILL."""
+    await server.kill()
+
+
+async def storm(server: ServerProcess, plan: Plan, *, end: End = killed) -> Weather:
     """Go through the plan on a server that is ready and empty; at the end everybody is up to date."""
     async with AsyncExitStack() as stack:
         port, proxy = server.port, None
@@ -90,7 +99,7 @@ async def storm(server: ServerProcess, plan: Plan) -> Weather:
             watching += [tasks.create_task(follower.run()) for follower in crowd.followers]
             await eventually(lambda: crowd.all_live_since(0), SETTLE_SECONDS)
             publishing = [tasks.create_task(publisher.run()) for publisher in crowd.publishers]
-            await _kill_again_and_again(server, plan, crowd)
+            await _end_again_and_again(server, plan, crowd, end)
             for publisher in crowd.publishers:
                 publisher.finish()
             await asyncio.wait_for(asyncio.gather(*publishing), SETTLE_SECONDS)
@@ -105,7 +114,7 @@ async def storm(server: ServerProcess, plan: Plan) -> Weather:
         return weather
 
 
-async def _kill_again_and_again(server: ServerProcess, plan: Plan, crowd: "_Crowd") -> None:
+async def _end_again_and_again(server: ServerProcess, plan: Plan, crowd: "_Crowd", end: End) -> None:
     random = Random(plan.seed)  # noqa: S311 - seeded, so that a run can be repeated
     loop = asyncio.get_running_loop()
     weather = crowd.weather
@@ -116,13 +125,13 @@ async def _kill_again_and_again(server: ServerProcess, plan: Plan, crowd: "_Crow
         weather.published += len(weather.ledger.answered) - before
         if number == plan.kills:
             return
-        await server.kill()
-        killed_at = loop.time()
+        await end(server, crowd.clients)
+        ended_at = loop.time()
         await server.start()
         ready_at = loop.time()
         # Also a client that was back before `/readyz` was asked is counted: it waited for nothing.
-        await eventually(partial(crowd.all_live_since, killed_at), SETTLE_SECONDS)
-        lives = [client.live_since(killed_at) for client in crowd.clients]
+        await eventually(partial(crowd.all_live_since, ended_at), SETTLE_SECONDS)
+        lives = [client.live_since(ended_at) for client in crowd.clients]
         weather.live_seconds += [max(0.0, live.told_at - ready_at) for live in lives if live is not None]
 
 

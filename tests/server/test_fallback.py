@@ -1,4 +1,4 @@
-"""Readers that stall and recover, byte by byte: written to directly, through `send`, and on Hypercorn."""
+"""Readers that stall and recover, by their bytes: written to directly, through `send`, on Hypercorn alone."""
 
 import json
 import sys

@@ -8,7 +8,10 @@ import pytest
 
 from tests.harness import ServerProcess
 from tests.server.conftest import TINY
+from tests.server.inside import inside
 from tests.server.peer import Peer, request
+from tests.server.tiny import Tiny
+from wellnet_sse.server import runner
 from wellnet_sse.server.connection import MAX_WAITING_BYTES
 
 SETTINGS = base64.urlsafe_b64encode(bytes.fromhex("00030000006400040000ffff")).decode().rstrip("=")
@@ -95,6 +98,22 @@ def test_what_waits_behind_a_stream_is_bounded(ours: ServerProcess) -> None:
         with pytest.raises(ConnectionError):
             peer.send_until_refused(request("/", Filler="x" * (MAX_WAITING_BYTES // 8)))
     wait_for_open(ours, 0)
+
+
+@pytest.mark.parametrize("sent", [b"", request("/")[:-2], request("/")])
+def test_a_peer_that_goes_between_requests_is_let_go_at_once(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """Hypercorn keeps its connection, and two tasks, until the time of an idle one is up."""
+    monkeypatch.setattr(runner, "KEEP_ALIVE_SECONDS", 600.0)
+    with inside(Tiny()) as server:
+        idle = server.tasks()
+        with Peer(server.port) as peer:
+            peer.send(sent)
+            if sent.endswith(b"\r\n\r\n"):
+                peer.answer()
+            server.wait(lambda: server.tasks() != idle)
+        server.wait_for_tasks(idle)
 
 
 # Methods and versions

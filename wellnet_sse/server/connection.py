@@ -1,5 +1,6 @@
 """One TCP connection on Hypercorn's own server, with our protocol, and an end that does not hang."""
 
+import asyncio
 from typing import Any
 
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
@@ -28,6 +29,7 @@ class Connection(TCPServer):
         super().__init__(*arguments)
         self._wheel = wheel
         self._closing = False
+        self._lingering: asyncio.TimerHandle | None = None
         self._direct = DirectWriter(self.writer)
 
     def abort(self) -> None:
@@ -65,6 +67,8 @@ class Connection(TCPServer):
             await self._close()
             # What is buffered still goes out, but nobody waits for a peer that does not read it.
             self.writer.close()
+            if self._lingering is not None and not self._direct.buffered():
+                self._lingering.cancel()  # it would keep all of this until its time
 
     async def protocol_send(self, event: Event) -> None:
         """See `TCPServer.protocol_send`, which knows of peers that close or reset, not of the vanished."""
@@ -103,4 +107,4 @@ class Connection(TCPServer):
                 transport.write_eof()
             else:
                 transport.close()
-            self.loop.call_later(LINGER_SECONDS, transport.abort)
+            self._lingering = self.loop.call_later(LINGER_SECONDS, transport.abort)

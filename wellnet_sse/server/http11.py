@@ -31,6 +31,8 @@ class Stream(HTTPStream):
         if self._writer.detached:
             if message is None:
                 self.scope["headers"] = []  # an idle stream needs nothing of its request
+            elif message["type"] == "http.response.body" and not message.get("more_body", False):
+                await self.app_put({"type": "http.disconnect"})  # Quart 0.23 ends only with that
         elif not self.closed:
             await super().app_send(message)
         elif message is not None:

@@ -29,7 +29,7 @@ from wellnet_sse.server.websocket import Socket
 
 log = logging.getLogger(__name__)
 
-STRAGGLERS_SECONDS = 0.5
+STRAGGLERS_SECONDS = 0.2
 """How long connections may take to end by themselves once the application has said good-bye."""
 
 BEAT_SECONDS = 1.0

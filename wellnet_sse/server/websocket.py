@@ -61,6 +61,9 @@ class Socket(WSStream):
     async def app_send(self, message: ASGISendEvent | None) -> None:
         """See `WSStream.app_send`."""
         await super().app_send(message)
+        if message is not None and self.state is ASGIWebsocketState.CLOSED and not self.closed:
+            # Quart 0.23 goes on until its peer has gone, and a peer that does not answer never goes.
+            await self.send(StreamClosed(stream_id=self.stream_id))
         if self._answered is not None and (message is None or self.state is not ASGIWebsocketState.HANDSHAKE):
             self._answered.set()
 

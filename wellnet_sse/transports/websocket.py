@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from quart import Websocket
+from quart import Websocket, wrappers
 
 from wellnet_sse import strict_json
 from wellnet_sse.errors import BadRequestError, WellnetError
@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 MAX_MESSAGE_BYTES = 64 * 1024
 MAX_WAITING_COMMANDS = 256
 """How many commands may wait for the one before them, for instance while the database is away."""
+
+_Disconnected: type[Exception] = getattr(wrappers, "ClientDisconnectedError", ConnectionError)
+"""Raised by Quart 0.23 when the peer has gone, beside the cancellation that came alone before."""
 
 Command = Callable[[dict[str, Any]], Awaitable[None]]
 """Does what a client's message asks for; raises WellnetError where it is not valid."""
@@ -93,10 +96,14 @@ class ProgressSocket:
         except* _Closed as group:
             first = _first_closed(group)
             code, reason = first.code, first.reason
+        except* _Disconnected:
+            pass
         except* Exception:
             log.exception("socket_failed", extra={"user_id": self._subscription.user_id})
+        await asyncio.sleep(0)  # where the peer has gone, the cancellation that a TaskGroup put off
         # Quart would close with 1000 after an error: the code is ours to send.
-        await self._websocket.close(code, reason)
+        with contextlib.suppress(_Disconnected):
+            await self._websocket.close(code, reason)
 
     async def _send_all(self) -> None:
         async with aclosing(self._subscription.batches()) as batches:
@@ -145,7 +152,7 @@ class ProgressSocket:
             await self._obey(self._at_hand)
         while not self._commands.empty():
             await self._obey(self._commands.get_nowait())
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, _Disconnected):
             for _ in range(MAX_WAITING_COMMANDS):
                 async with asyncio.timeout(0):  # only what is in Quart's queue already
                     message = await self._websocket.receive()
@@ -159,7 +166,8 @@ class ProgressSocket:
             log.info("message_refused", extra={"user_id": self._subscription.user_id, "code": error.code})
             self._on_malformed()
             if self._is_v2:
-                await self._websocket.send(wire.v2_error(error))
+                with contextlib.suppress(_Disconnected):
+                    await self._websocket.send(wire.v2_error(error))
 
 
 def _parse(text: str) -> dict[str, Any]:
