@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.brokers.changes import USER, publish, update
 from tests.brokers.wrappers import LossyBroker
 from tests.progress.clock import FakeClock
@@ -34,9 +36,12 @@ class Connection:
         self.written: list[bytes] = []
         self.stalled = False
         self.aborted = False
+        self.broken = False
         self._waiting = 0
 
     def write(self, data: bytes) -> None:
+        if self.broken:
+            raise OSError("a fault of this connection alone")
         self.written.append(data)
         if self.stalled:
             self._waiting += len(data)
@@ -113,6 +118,21 @@ async def test_direct_readers_share_one_encoding(hub: Hub, broker: MemoryBroker)
     await settle()
     assert one.connection.written[-1] is two.connection.written[-1]
     await close(hub, one, two)
+
+
+async def test_a_connection_that_fails_takes_nothing_from_the_others(
+    hub: Hub, broker: MemoryBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    readers = [await direct(hub) for _ in range(5)]
+    readers[2].connection.broken = True
+    await publish(broker, 3)
+    await settle()
+    whole = [reader for reader in readers if not reader.connection.broken]
+    assert [reader.connection.lines[-3:] for reader in whole] == [["1", "2", "3"]] * 4
+    assert [reader.connection.aborted for reader in readers] == [False, False, True, False, False]
+    assert "reader_failed" in caplog.text
+    readers[2].connection.broken = False
+    await close(hub, *readers)
 
 
 async def test_an_operations_direct_reader_ends_with_its_operation(hub: Hub, broker: MemoryBroker) -> None:

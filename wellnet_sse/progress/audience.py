@@ -1,10 +1,13 @@
 """Readers who are told the same: those of all of a user's operations, or those of one."""
 
+import logging
 from collections.abc import Iterator
 
 from wellnet_sse.progress.events import Ending, Record
 from wellnet_sse.progress.items import Encoder, Final, Item
 from wellnet_sse.progress.subscription import Subscription
+
+log = logging.getLogger(__name__)
 
 
 class Audience:
@@ -83,4 +86,9 @@ class Audience:
             data = encoded.get(encode)
             if data is None:
                 data = encoded[encode] = encode(items)
-            subscription.write(records, data, now, is_final=is_final)
+            try:
+                subscription.write(records, data, now, is_final=is_final)
+            except Exception:  # one connection's fault must not take the event from the readers after it
+                log.exception("reader_failed", extra={"user_id": subscription.user_id})
+                if subscription.abort is not None:
+                    subscription.abort()
