@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from tests.harness import ServerProcess
 
-pytest_plugins = ["tests.postgres", "tests.databases", "tests.certificates"]
+pytest_plugins = ["tests.postgres", "tests.databases", "tests.certificates", "tests.valkeys"]
 
 _users = itertools.count(1001)
 

@@ -1,6 +1,7 @@
 """What the tests share: a real server in a process of its own, and clients nobody in this project wrote.
 
-Servers: `ServerProcess`, `free_port`, `Certificate` (TLS); `RouterControl` for a demo's router. Streams:
+Servers: `ServerProcess`, `free_port`, `Certificate` (TLS); `RouterControl` for a demo's router;
+`ValkeyServer`, `ValkeyCluster`. Streams:
 `SseReader` (eventsource-parser), `EventSourceClient` (undici's reconnecting EventSource), `CurlReader`.
 Sockets: `LegacySocket` and `V2Socket` (PyPI websockets), `NodeSocket` (npm ws). Waiting: `eventually`. Every
 wait has a deadline and fails with what was seen.
@@ -13,6 +14,7 @@ from tests.harness.router import RouterControl
 from tests.harness.server import ServerProcess, free_port
 from tests.harness.sockets import LegacySocket, NodeSocket, V2Message, V2Socket
 from tests.harness.sse import BrowserEvent, EventSourceClient, Opened, SseEvent, SseReader
+from tests.harness.valkey import ValkeyCluster, ValkeyServer
 from tests.harness.waiting import eventually
 
 __all__ = [
@@ -30,6 +32,8 @@ __all__ = [
     "StreamEndedError",
     "V2Message",
     "V2Socket",
+    "ValkeyCluster",
+    "ValkeyServer",
     "eventually",
     "free_port",
 ]
