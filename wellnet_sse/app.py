@@ -22,7 +22,17 @@ from wellnet_sse.provisioning.router import RouterClient, RouterLimits
 from wellnet_sse.provisioning.service import RemovalService
 from wellnet_sse.settings import Settings
 from wellnet_sse.storage.database import Database
-from wellnet_sse.web import documented, health, openapi, operations, problems, publishing, routers, streams
+from wellnet_sse.web import (
+    documented,
+    health,
+    openapi,
+    operations,
+    pages,
+    problems,
+    publishing,
+    routers,
+    streams,
+)
 from wellnet_sse.web.converters import AnyId, AnyText
 from wellnet_sse.web.identity import Identity
 from wellnet_sse.web.origins import OriginPolicy
@@ -38,10 +48,11 @@ LOCK_MARGIN_SECONDS = 5.0
 """How much longer than its grace another process may take to end."""
 
 
-def create_app(settings: Settings, *, pace_seconds: float = 0.0) -> Quart:
+def create_app(settings: Settings, *, pace_seconds: float = 0.0, demo_user: int | None = None) -> Quart:
     """The whole application; `services(app)` gives its parts.
 
     `pace_seconds`: about how long each step of the work takes longer than it must, for people who watch.
+    `demo_user`: who a visitor of the page is until they say otherwise.
     """
     app = Quart(__name__, static_folder=None)
     app.url_map.converters |= {"text": AnyText, "id": AnyId}
@@ -51,11 +62,12 @@ def create_app(settings: Settings, *, pace_seconds: float = 0.0) -> Quart:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Quart types the abstract provider
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # the same
     parts = _compose(app, settings, pace_seconds)
+    parts.demo_user = demo_user
     app.extensions["wellnet"] = parts
     problems.install(app, parts.metrics)
     parts.origins.install(app)
     _observe(app, parts.metrics)
-    for module in (streams, operations, publishing, documented, routers, health, openapi):
+    for module in (streams, operations, publishing, documented, routers, health, openapi, pages):
         app.register_blueprint(module.blueprint(parts))
     return app
 

@@ -58,7 +58,11 @@ def _run(bind: str | None, *, demo: bool, show: bool) -> None:
 
 async def _serve(settings: Settings, *, demo: bool, show: bool) -> None:
     context = tls.server_context(settings.tls_certificate, settings.tls_key)
-    app = create_app(settings, pace_seconds=settings.demo_pace_seconds if demo else 0.0)
+    app = (
+        create_app(settings, pace_seconds=settings.demo_pace_seconds, demo_user=DEMO_USER)
+        if demo
+        else create_app(settings)
+    )
     stop = runner.stop_requested()
     # Before anybody can connect: another process may still hold the history, and is waited for.
     await open_history(app)

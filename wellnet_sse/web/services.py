@@ -29,6 +29,8 @@ class Services:
     metrics: Metrics
     draining: bool = False
     """Whether the server is on its way out: streams go on for a moment, new work is refused."""
+    demo_user: int | None = None
+    """Who a visitor of the page is until they say otherwise; None where this is no demonstration."""
 
     def check_accepts_work(self) -> None:
         """Raise UnavailableError while draining."""
