@@ -92,7 +92,11 @@ def _compose(app: Quart, settings: Settings, pace_seconds: float) -> Services:
             heartbeat_seconds=settings.heartbeat_seconds,
             slow_seconds=settings.slow_seconds,
         ),
-        lifetimes=Lifetimes(idle_seconds=settings.idle_seconds, silence_seconds=settings.silence_seconds),
+        lifetimes=Lifetimes(
+            idle_seconds=settings.idle_seconds,
+            silence_seconds=settings.silence_seconds,
+            lease_seconds=settings.lease_seconds,
+        ),
     )
     app.config["QUART_PROGRESS_GRACE_SECONDS"] = settings.grace_seconds
     progress.init_app(app)

@@ -93,6 +93,9 @@ class Settings(BaseModel):
     history_events: Count = Field(10_000, description="How many events are kept of each user")
     idle_seconds: Positive = Field(60, description="An operation at rest ends after so much silence")
     silence_seconds: Positive = Field(900, description="A publisher's running step is interrupted after it")
+    lease_seconds: Annotated[float, Field(ge=3, le=3600)] = Field(
+        30, description="A process not heard of for so long is dead, and its work told as interrupted"
+    )
     answers_seconds: Positive = Field(86400, description="How long an answer is kept for a repeated POST")
     grace_seconds: Seconds = Field(10, description="How long running work may go on when the server stops")
     router_username: str = Field("wellnet", description="User of the routers' REST API")

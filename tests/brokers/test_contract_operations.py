@@ -64,6 +64,18 @@ async def test_runs_whose_holder_is_not_heard_of_are_orphans(broker: Broker, clo
     assert [operation_id for _, operation_id, _ in await broker.orphans()] == ["mine", "theirs"]
 
 
+async def test_a_holder_is_alive_until_the_lease_that_it_asked_for_is_over(
+    broker: Broker, clock: FakeClock
+) -> None:
+    await broker.renew("brief", lease_ms=5_000)
+    await broker.renew("usual")
+    assert [await broker.alive(holder) for holder in ("brief", "usual", "unknown")] == [True, True, False]
+    clock.advance(6)
+    assert [await broker.alive(holder) for holder in ("brief", "usual")] == [False, True]
+    await broker.renew("brief", lease_ms=5_000)
+    assert await broker.alive("brief")
+
+
 async def test_a_usable_store_passes_the_check(broker: Broker) -> None:
     await broker.check()
 

@@ -34,6 +34,7 @@ class BrokerWrapper:
         self.aclose = inner.aclose
         self.silent = inner.silent
         self.renew = inner.renew
+        self.alive = inner.alive
         self.orphans = inner.orphans
         self.check = inner.check
         self.trim = inner.trim

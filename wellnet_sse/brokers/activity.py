@@ -53,6 +53,10 @@ class Activity:
         """Let `holder` be alive until then."""
         self._leases[holder] = until_ms
 
+    def alive(self, holder: str, now_ms: int) -> bool:
+        """Whether the holder's lease is not over."""
+        return self._leases.get(holder, 0) > now_ms
+
     def orphaned(self, now_ms: int) -> Sequence[tuple[UserId, str, Sequence[str]]]:
         """The operations on which holders that are no longer alive work, and the runs of those."""
         self._leases = {holder: until_ms for holder, until_ms in self._leases.items() if until_ms > now_ms}

@@ -174,9 +174,13 @@ class MemoryBroker:
         """See `Broker.silent`."""
         return self._activity.silent(before_ms, in_step_before_ms)
 
-    async def renew(self, holder: str) -> None:
+    async def renew(self, holder: str, *, lease_ms: int = LEASE_MS) -> None:
         """See `Broker.renew`."""
-        self._activity.renew(holder, self._clock() + LEASE_MS)
+        self._activity.renew(holder, self._clock() + lease_ms)
+
+    async def alive(self, holder: str) -> bool:
+        """See `Broker.alive`."""
+        return self._activity.alive(holder, self._clock())
 
     async def orphans(self) -> Sequence[tuple[UserId, str, Sequence[str]]]:
         """See `Broker.orphans`."""

@@ -18,7 +18,7 @@ Feed = Callable[[UserId, Sequence[Record]], None]
 
 
 LEASE_MS = 30_000
-"""How long a process that is not heard of counts as alive."""
+"""How long a process that is not heard of counts as alive, unless it says otherwise."""
 
 
 class Appended(NamedTuple):
@@ -140,8 +140,11 @@ class Broker(Protocol):
         Those in the middle of a step only if there was none since `in_step_before_ms`, where that is given.
         """
 
-    async def renew(self, holder: str) -> None:
-        """Let what `holder` runs count as alive for `LEASE_MS` from now."""
+    async def renew(self, holder: str, *, lease_ms: int = LEASE_MS) -> None:
+        """Let `holder`, and what it runs, count as alive for so long from now."""
+
+    async def alive(self, holder: str) -> bool:
+        """Whether the holder's lease, whichever process it is, is not over."""
 
     async def orphans(self) -> Sequence[tuple[UserId, str, Sequence[str]]]:
         """The operations with runs whose holder's lease is over, and the ids of those runs."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from wellnet_sse.errors import OperationCancelledError, UnavailableError, UnprocessableError
-from wellnet_sse.progress.broker import Appended, Broker, Change, IdempotencyKey
+from wellnet_sse.progress.broker import LEASE_MS, Appended, Broker, Change, IdempotencyKey
 from wellnet_sse.progress.events import OPERATION_ID_RULE, Cursor, Status, UserId, is_message, is_operation_id
 from wellnet_sse.progress.hub import CLOCKS, Hub, Limits
 from wellnet_sse.progress.items import Clocks
@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
 TRIM_SECONDS = 10.0
-LEASE_SECONDS = 5.0
-"""How often this process says that it lives, and looks for work of those that do not."""
+LEASE_SHARE = 6
+"""So many times within its lease a process says that it lives, and looks for work of those that do not."""
+SETTLE_SECONDS = 5.0
 SETTLE_WAITS_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 Explain = Callable[[UserId, str, str], Awaitable[str]]
@@ -43,6 +44,8 @@ class Lifetimes:
     """With nothing running."""
     silence_seconds: float = 900.0
     """In the middle of a publisher's step."""
+    lease_seconds: float = LEASE_MS / 1000
+    """How long this process is not heard of before others take it for dead, and tell what it was at."""
 
 
 class Progress:
@@ -69,8 +72,8 @@ class Progress:
         self.keeper.add("tick", TICK_SECONDS, self._tick)
         self.keeper.add("expire", TICK_SECONDS, self.expire_silent)
         self.keeper.add("trim", TRIM_SECONDS, broker.trim)
-        self.keeper.add("leases", LEASE_SECONDS, self.interrupt_orphans)
-        self.keeper.add("settle", LEASE_SECONDS, self.settle)
+        self.keeper.add("leases", self._lifetimes.lease_seconds / LEASE_SHARE, self.interrupt_orphans)
+        self.keeper.add("settle", SETTLE_SECONDS, self.settle)
 
     async def start(self) -> None:
         """Open the broker, tell what died before, and begin to look after operations and readers.
@@ -199,7 +202,7 @@ class Progress:
 
     async def interrupt_orphans(self) -> None:
         """Say that this process lives, and tell as interrupted what those had begun that do not."""
-        await self.broker.renew(self.holder)
+        await self.broker.renew(self.holder, lease_ms=int(self._lifetimes.lease_seconds * 1000))
         for user_id, operation_id, run_ids in await self.broker.orphans():
             log.warning("work_interrupted", extra={"user_id": user_id, "operation_id": operation_id})
             await self._interrupt(user_id, operation_id, run_ids)

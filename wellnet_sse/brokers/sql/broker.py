@@ -191,11 +191,15 @@ class SqlBroker:
         """See `Broker.silent`."""
         return self._cache.activity.silent(before_ms, in_step_before_ms)
 
-    async def renew(self, holder: str) -> None:
+    async def renew(self, holder: str, *, lease_ms: int = LEASE_MS) -> None:
         """See `Broker.renew`; also looks whether history is still ours to write."""
         if self._writer is None or not await self._lock.is_held():
             await self._take_again()
-        self._cache.activity.renew(holder, self._clock() + LEASE_MS)
+        self._cache.activity.renew(holder, self._clock() + lease_ms)
+
+    async def alive(self, holder: str) -> bool:
+        """See `Broker.alive`."""
+        return self._cache.activity.alive(holder, self._clock())
 
     async def orphans(self) -> Sequence[tuple[UserId, str, Sequence[str]]]:
         """See `Broker.orphans`."""
