@@ -140,7 +140,7 @@ async def service(
     yield service
     async with asyncio.timeout(10):
         await progress.supervisor.drain(grace_seconds=0)
-    assert service._running == {}
+    assert service._claims._running == {}
 
 
 @pytest.fixture

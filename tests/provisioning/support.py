@@ -16,9 +16,10 @@ from wellnet_sse.provisioning import (
     Running,
     WriteState,
 )
+from wellnet_sse.provisioning.claims import Answer
 from wellnet_sse.provisioning.demo import seed
 from wellnet_sse.provisioning.router import OnWrite, Router
-from wellnet_sse.provisioning.service import Answer, Job, RemovalService, Request
+from wellnet_sse.provisioning.service import Job, RemovalService, Request
 from wellnet_sse.simulator import RouterSimulator
 from wellnet_sse.storage.database import Database
 
@@ -173,7 +174,7 @@ def first_step(service: RemovalService, removals: Removals, id_conexion: int = 3
 def joining(service: RemovalService) -> asyncio.Event:
     """Set when somebody finds that a step is running."""
     joined = asyncio.Event()
-    claim = service._answers.claim
+    claim = service._claims._answers.claim
 
     async def watched(key: AnswerKey, *, body_hash: str, holder: str) -> Claim:
         given = await claim(key, body_hash=body_hash, holder=holder)
@@ -181,5 +182,5 @@ def joining(service: RemovalService) -> asyncio.Event:
             joined.set()
         return given
 
-    service._answers.claim = watched  # type: ignore[method-assign]
+    service._claims._answers.claim = watched  # type: ignore[method-assign]
     return joined

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
@@ -23,7 +23,16 @@ def clock() -> Iterator[int]:
 
 @pytest.fixture
 def answers(database: Database, dead: set[str], clock: Iterator[int]) -> Answers:
-    return Answers(database, is_alive=lambda holder: holder not in dead, now_ms=lambda: next(clock))
+    return Answers(database, is_alive=unless(dead), now_ms=lambda: next(clock))
+
+
+def unless(dead: set[str]) -> Callable[[str], Awaitable[bool]]:
+    """Everybody is alive but these."""
+
+    async def is_alive(holder: str) -> bool:
+        return holder not in dead
+
+    return is_alive
 
 
 async def finish(answers: Answers, attempt: int, *, failed: bool = False, key: AnswerKey = KEY) -> bool:
@@ -109,7 +118,7 @@ async def _processes(url: str, dead: set[str]) -> AsyncIterator[list[Answers]]:
         databases = [Database(url) for _ in range(3)]
         for database in databases:
             stack.push_async_callback(database.aclose)
-        yield [Answers(database, is_alive=lambda holder: holder not in dead) for database in databases]
+        yield [Answers(database, is_alive=unless(dead)) for database in databases]
 
 
 @pytest.mark.parametrize("state", ["absent", "failed", "dead"])
@@ -146,3 +155,28 @@ async def test_old_answers_are_released_and_running_ones_kept(answers: Answers, 
     assert await answers.claim(abandoned, body_hash="a", holder="two") == Fresh(1)
     assert await answers.claim(new, body_hash="a", holder="two") == Completed(200, "Asignación eliminada")
     assert await answers.claim(running, body_hash="a", holder="two") == Running("one")
+
+
+async def test_the_outcome_of_somebody_elses_claim_is_followed_to_its_answer(answers: Answers) -> None:
+    await answers.claim(KEY, body_hash="a", holder="one")
+    assert await answers.outcome(KEY, Running("one")) == Running("one")
+    await finish(answers, 1, failed=True)
+    assert await answers.outcome(KEY, Running("one")) == Completed(502, "El router no")
+    await answers.claim(KEY, body_hash="a", holder="two")
+    assert await answers.outcome(KEY, Running("one")) is None  # the next attempt is at it
+
+
+async def test_a_claim_of_the_dead_has_no_outcome(answers: Answers, dead: set[str]) -> None:
+    await answers.claim(KEY, body_hash="a", holder="one")
+    dead.add("one")
+    assert await answers.outcome(KEY, Running("one")) is None
+
+
+async def test_what_was_left_undone_has_no_outcome_and_is_anybodys(answers: Answers, dead: set[str]) -> None:
+    dead.add("")
+    await answers.claim(KEY, body_hash="a", holder="one")
+    await answers.abandon(KEY, 1)
+    assert await answers.outcome(KEY, Running("one")) is None
+    assert await answers.claim(KEY, body_hash="a", holder="two") == Fresh(2, abandoned=True)
+    await answers.abandon(KEY, 1)  # too late: it is another's by now
+    assert await answers.outcome(KEY, Running("two")) == Running("two")

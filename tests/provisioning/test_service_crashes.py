@@ -10,7 +10,8 @@ from wellnet_sse.errors import UnavailableError
 from wellnet_sse.progress.broker import Broker
 from wellnet_sse.progress.tracker import Progress
 from wellnet_sse.provisioning import Removals, RouterClient, WriteState
-from wellnet_sse.provisioning.service import Answer, Job, RemovalService, Request
+from wellnet_sse.provisioning.claims import Answer
+from wellnet_sse.provisioning.service import Job, RemovalService, Request
 from wellnet_sse.provisioning.tables import Answer as Kept
 from wellnet_sse.simulator import RouterSimulator
 from wellnet_sse.storage.database import Database
@@ -62,7 +63,7 @@ async def test_an_answer_that_was_lost_is_found_in_the_log_without_any_work(
     await idle(service._progress)
     assert await told(broker, BAJA) == before
     assert await kept(seeded) == [("remove-router", "completed", 2)]
-    assert successor._running == {}
+    assert successor._claims._running == {}
 
 
 async def test_a_whole_removal_whose_answer_was_lost_is_found_too(
@@ -97,7 +98,7 @@ async def test_work_that_was_cut_off_is_answered_as_stopped_and_done_anew(
     await gate.reached.wait()
     await service._progress.supervisor.drain(grace_seconds=0)
     assert (await answer_of(first), await answer_of(joined)) == (STOPPED, STOPPED)
-    assert service._running == {}
+    assert service._claims._running == {}
     again = await begin(service, work)
     assert (again.fresh, await answer_of(again)) == (True, DONE)
     await idle(service._progress)
@@ -175,10 +176,10 @@ async def test_an_answer_that_cannot_be_kept_is_given_all_the_same(
         raise UnavailableError("La base de datos no está disponible")
 
     with monkeypatch.context() as patched:
-        patched.setattr(service._answers, "finish", away)
+        patched.setattr(service._claims._answers, "finish", away)
         assert await answer_of(await begin(service, work)) == DONE
         await idle(service._progress)
-    assert service._running == {}
+    assert service._claims._running == {}
     before = await told(broker, BAJA)
     again = await begin(service, work)
     assert (again.replayed, await answer_of(again)) == (True, DONE)
@@ -192,14 +193,14 @@ async def test_a_log_that_cannot_be_read_refuses_for_now_and_keeps_nobody_waitin
     await idle(service._progress)
     await forget_answers(seeded, "remove-router")
     looked, go_on = asyncio.Event(), asyncio.Event()
-    read_log = successor._done_in_log
+    read_log = successor._claims._done
 
     async def away(*_key: object) -> str | None:
         looked.set()
         await go_on.wait()
         raise UnavailableError("El historial no está disponible")
 
-    successor._done_in_log = away  # type: ignore[method-assign, assignment]
+    successor._claims._done = away
     first = asyncio.ensure_future(begin(successor, work))
     await looked.wait()
     joined = await begin(successor, work)
@@ -207,8 +208,8 @@ async def test_a_log_that_cannot_be_read_refuses_for_now_and_keeps_nobody_waitin
     with pytest.raises(UnavailableError):
         await first
     assert await answer_of(joined) == Answer(503, "El historial no está disponible")
-    assert successor._running == {}
-    successor._done_in_log = read_log  # type: ignore[method-assign]
+    assert successor._claims._running == {}
+    successor._claims._done = read_log
     before = await told(broker, BAJA)
     again = await begin(successor, work)
     assert (again.replayed, await answer_of(again)) == (True, DONE)
@@ -225,13 +226,13 @@ async def test_a_request_that_is_cut_off_before_it_began_is_told_so(
         await claiming()
         raise AssertionError("it was cut off")
 
-    monkeypatch.setattr(service._answers, "claim", never)
+    monkeypatch.setattr(service._claims._answers, "claim", never)
     client = asyncio.ensure_future(begin(service, work))
     await claiming.reached.wait()
     await service._progress.supervisor.drain(grace_seconds=0)
     with pytest.raises(UnavailableError, match="se detuvo"):
         await client
-    assert service._running == {}
+    assert service._claims._running == {}
 
 
 async def test_old_answers_are_forgotten_and_then_the_work_is_done_again(

@@ -27,7 +27,8 @@ from wellnet_sse.progress.broker import Broker
 from wellnet_sse.progress.events import UserId
 from wellnet_sse.progress.tracker import Progress
 from wellnet_sse.provisioning import Removals, RouterClient, WriteState
-from wellnet_sse.provisioning.service import Answer, RemovalService
+from wellnet_sse.provisioning.claims import Answer
+from wellnet_sse.provisioning.service import RemovalService
 from wellnet_sse.simulator import Behaviour, RouterSimulator
 
 DONE = Answer(200, "Asignación eliminada")

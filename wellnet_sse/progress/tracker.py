@@ -68,6 +68,8 @@ class Progress:
         self._clocks = clocks
         self.explain: Explain = explain_nothing
         self._unsettled: list[Callable[[], Awaitable[object]]] = []
+        self._renewed_at: float | None = None
+        self._patient_until = 0.0
         self.keeper = Keeper()
         self.keeper.add("tick", TICK_SECONDS, self._tick)
         self.keeper.add("expire", TICK_SECONDS, self.expire_silent)
@@ -200,9 +202,23 @@ class Progress:
         )
         await asyncio.gather(*(self.broker.append(*place, expire) for place in silent))
 
+    async def alive(self, holder: str) -> bool:
+        """Whether another process lives; it does as long as nobody can say otherwise."""
+        return await self.broker.alive(holder) or self._is_patient()
+
+    def _is_patient(self) -> bool:
+        """Whether the broker was away for a whole lease, and others had no time yet to say that they live."""
+        now, lease_seconds = self._clocks.monotonic(), self._lifetimes.lease_seconds
+        if self._renewed_at is not None and now - self._renewed_at > lease_seconds:
+            self._patient_until = now + lease_seconds
+        return now < self._patient_until
+
     async def interrupt_orphans(self) -> None:
         """Say that this process lives, and tell as interrupted what those had begun that do not."""
         await self.broker.renew(self.holder, lease_ms=int(self._lifetimes.lease_seconds * 1000))
+        is_patient, self._renewed_at = self._is_patient(), self._clocks.monotonic()
+        if is_patient:
+            return
         for user_id, operation_id, run_ids in await self.broker.orphans():
             log.warning("work_interrupted", extra={"user_id": user_id, "operation_id": operation_id})
             await self._interrupt(user_id, operation_id, run_ids)
@@ -230,10 +246,14 @@ class Progress:
                 await asyncio.sleep(wait_seconds)
             else:
                 return
-        self._unsettled.append(write)  # whoever waits has waited long enough; a chore goes on with it
+        self.put_off(write)  # whoever waits has waited long enough; a chore goes on with it
+
+    def put_off(self, write: Callable[[], Awaitable[object]]) -> None:
+        """Have `settle` do a write that was not taken, with UnavailableError, when its time was."""
+        self._unsettled.append(write)
 
     async def settle(self) -> None:
-        """Write what the broker did not take when its time was."""
+        """Write what was not taken when its time was."""
         unsettled, self._unsettled = self._unsettled, []
         for write in unsettled:
             try:

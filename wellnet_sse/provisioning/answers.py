@@ -1,6 +1,6 @@
 """Stored answers, so that the same (user, operation, step) never runs twice at once (protocol §6)."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
@@ -56,7 +56,7 @@ class Answers:
         self,
         database: Database,
         *,
-        is_alive: Callable[[str], bool],
+        is_alive: Callable[[str], Awaitable[bool]],
         now_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
         self._database = database
@@ -76,7 +76,7 @@ class Answers:
                 if await self._insert(key, body_hash=body_hash, holder=holder):
                     return Fresh(1)
                 continue
-            alive = row.status == "running" and self._is_alive(row.holder)
+            alive = row.status == "running" and await self._is_alive(row.holder)
             if alive or row.status == "completed":
                 if row.body_hash != body_hash:
                     raise BodyMismatchError("Este paso ya se pidió con otros datos en la misma operación")
@@ -105,12 +105,29 @@ class Answers:
         )
         return await self._rows(statement) == 1
 
+    async def abandon(self, key: AnswerKey, attempt: int) -> None:
+        """Leave the work undone: its claim has no holder any more, and is anybody's."""
+        mine = (_is(key), Answer.attempt == attempt, Answer.status == "running")
+        await self._rows(update(Answer).where(*mine).values(holder=""))
+
+    async def outcome(self, key: AnswerKey, claim: Running) -> Running | Completed | None:
+        """How the work of somebody else goes on: as it did; or what was answered, also to a failure.
+
+        None where its holder is dead or has left it undone, or somebody else is at it by now.
+        """
+        row = await self._find(key)
+        if row is None or row.holder != claim.holder:
+            return None
+        if row.status != "running":
+            return Completed(row.http_status, row.message)
+        return claim if await self._is_alive(row.holder) else None
+
     async def release_expired(self, older_than_ms: int) -> int:
         """Delete what was finished, or abandoned, before this moment (milliseconds since 1970)."""
         old = func.coalesce(Answer.finished_at, Answer.started_at) < older_than_ms
         async with self._database.session() as session:
             holders = await session.scalars(select(Answer.holder).where(old, Answer.status == "running"))
-            alive = [holder for holder in holders if self._is_alive(holder)]
+        alive = [holder for holder in holders if await self._is_alive(holder)]
         over = or_(Answer.status != "running", Answer.holder.not_in(alive))
         return await self._rows(delete(Answer).where(old, over))
 

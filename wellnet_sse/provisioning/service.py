@@ -2,10 +2,8 @@
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import structlog
 
@@ -14,8 +12,9 @@ from wellnet_sse.progress.events import Status, UserId
 from wellnet_sse.progress.hub import wall_clock_ms
 from wellnet_sse.progress.operation import Operation
 from wellnet_sse.progress.tracker import Progress
-from wellnet_sse.progress.work import RunningOperation, sentence
-from wellnet_sse.provisioning.answers import AnswerKey, Answers, Fresh, Running
+from wellnet_sse.progress.work import RunningOperation
+from wellnet_sse.provisioning.answers import AnswerKey
+from wellnet_sse.provisioning.claims import STOPPED, Answer, Claims, JoinedStepError, failure
 from wellnet_sse.provisioning.cleanups import Owner
 from wellnet_sse.provisioning.removal import ALL_REMOVED, ANSWERS, STEPS, Removals, StepWork, Untold
 from wellnet_sse.storage.database import Database
@@ -27,21 +26,6 @@ ELIMINAR = "eliminar"
 
 
 SWEEP_SECONDS = 60.0
-
-
-class Answer(NamedTuple):
-    """What a business request is told."""
-
-    http_status: int
-    message: str
-
-    @property
-    def success(self) -> bool:
-        """Whether the work was done."""
-        return self.http_status < 400
-
-
-_STOPPED = Answer(503, "El servidor se detuvo antes de terminar")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +50,6 @@ class Request:
     declared: tuple[str, ...] = ()
 
 
-class JoinedStepError(WellnetError):
-    """A step that somebody else was at has failed; this is what they were told."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.message)
-        self.answer = answer
-
-
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    """The right to do a step's work, and the duty to settle it."""
-
-    key: AnswerKey
-    attempt: int
-    holder: str
-    answer: asyncio.Future[Answer]
-
-
 class RemovalService:
     """Runs removals for users, told through `progress` where they belong to an operation.
 
@@ -97,13 +63,12 @@ class RemovalService:
         self._removals = removals
         self._progress = progress
         self._answers_ms = int(answers_seconds * 1000)
-        self._running: dict[str, asyncio.Future[Answer]] = {}  # by holder: who is in it is alive
-        self._answers = Answers(database, is_alive=self._running.__contains__)
+        self._claims = Claims(database, progress, done=self._done_in_log)
         progress.keeper.add("answers", SWEEP_SECONDS, self.forget_old_answers)
 
     async def forget_old_answers(self) -> None:
         """Let go of answers that are older than they are kept."""
-        await self._answers.release_expired(wall_clock_ms() - self._answers_ms)
+        await self._claims.forget(wall_clock_ms() - self._answers_ms)
 
     def single(self, work: StepWork) -> Request:
         """A request for one step."""
@@ -158,17 +123,25 @@ class RemovalService:
     ) -> None:
         """Claim, tell `begun` what is, and do the work: all in one task, which no client can cut in two."""
         structlog.contextvars.bind_contextvars(user_id=key.user_id, operation_id=key.operation_id)
-        try:
-            claim = await self._claim(key, request.body_hash)
-            if isinstance(claim, Job):
-                begun.set_result(claim)
-                return
-            job = Job(claim.answer, fresh=True)
-            await self._settle(claim, lambda: self._told(request, key, ends, lambda: begun.set_result(job)))
-        except BaseException as error:
-            # Begun already, it has been settled: whoever asked reads it in the answer.
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def begin(*, fresh: bool = False, replayed: bool = False) -> None:
             if not begun.done():
-                stopped = UnavailableError(_STOPPED.message)
+                begun.set_result(Job(answer, fresh, replayed))
+
+        try:
+            given = await self._claims.answer(
+                key,
+                body_hash=request.body_hash,
+                work=lambda: self._told(request, key, ends, lambda: begin(fresh=True)),
+                met=begin,
+            )
+            answer.set_result(given)
+        except BaseException as error:
+            if begun.done():
+                answer.set_result(_failure(error))
+            else:
+                stopped = UnavailableError(STOPPED.message)
                 begun.set_exception(error if isinstance(error, Exception) else stopped)
             if not isinstance(error, Exception):
                 raise
@@ -194,39 +167,14 @@ class RemovalService:
 
     async def _part(self, operation: RunningOperation, key: AnswerKey, work: StepWork) -> None:
         """Do one step of several, unless it is done, or somebody is at it."""
-        claim = await self._claim(key, work.body_hash)
         owner = Owner(UserId(key.user_id), key.operation_id)
-        if isinstance(claim, _Claim):
-            await self._settle(claim, lambda: _run_step(operation, work, owner))
-        elif not (answer := await asyncio.shield(claim.answer)).success:
+        answer = await self._claims.answer(
+            key,
+            body_hash=work.body_hash,
+            work=lambda: _run_step(operation, work, owner),
+        )
+        if not answer.success:
             raise JoinedStepError(answer)
-
-    async def _claim(self, key: AnswerKey, body_hash: str) -> _Claim | Job:
-        holder = secrets.token_hex(8)
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._running[holder] = answer  # before the claim: whoever finds it must find its holder alive
-        claim = None
-        try:
-            claim = await self._answers.claim(key, body_hash=body_hash, holder=holder)
-        finally:
-            if not isinstance(claim, Fresh):
-                del self._running[holder]
-        if isinstance(claim, Fresh):
-            mine = _Claim(key, claim.attempt, holder, answer)
-            # Whoever began this may have died between its last event and its answer: the log is the truth.
-            try:
-                message = await self._done_in_log(key) if claim.abandoned else None
-            except BaseException as error:
-                self._let_go(mine, _failure(error))
-                raise
-            if message is None:
-                return mine
-            await self._keep(mine, Answer(200, message))
-            return Job(answer, fresh=False, replayed=True)
-        if isinstance(claim, Running):
-            return Job(self._running[claim.holder], fresh=False)
-        answer.set_result(Answer(claim.http_status or 200, claim.message or ""))
-        return Job(answer, fresh=False, replayed=True)
 
     async def _done_in_log(self, key: AnswerKey) -> str | None:
         """What is answered to a request whose steps are all completed; None where they are not."""
@@ -235,47 +183,6 @@ class RemovalService:
         plan = STEPS if key.step == ELIMINAR else (key.step,)
         done = all(name in steps and steps[name].event.status is Status.COMPLETED for name in plan)
         return {**ANSWERS, ELIMINAR: ALL_REMOVED}[key.step] if done else None
-
-    async def _settle(self, claim: _Claim, work: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Do the claimed work and keep its answer; raises what the work raises.
-
-        Of work that is cut off nothing is kept: whoever asks next reads in the log how far it came.
-        """
-        answer = None
-        try:
-            answer = await work()
-        except Exception as error:
-            answer = _failure(error)
-            raise
-        finally:
-            if answer is None:
-                self._let_go(claim, _STOPPED)
-            else:
-                keeping = self._progress.supervisor.spawn(
-                    self._keep(claim, answer), name=f"answer {claim.key.step}", settles=True
-                )
-                await asyncio.shield(keeping)
-        return answer
-
-    async def _keep(self, claim: _Claim, answer: Answer) -> None:
-        try:
-            await self._answers.finish(
-                claim.key,
-                claim.attempt,
-                status="completed" if answer.success else "failed",
-                http_status=answer.http_status,
-                message=answer.message,
-            )
-        except UnavailableError as error:
-            # Not kept, it counts as abandoned: the log knows what was completed.
-            log.warning("answer_not_kept", extra={"step": claim.key.step, "detail": error.detail})
-        finally:
-            self._let_go(claim, answer)  # kept or not, who waits is answered
-
-    def _let_go(self, claim: _Claim, answer: Answer) -> None:
-        """Hold the claim no more; one that nobody holds, and that was not kept, counts as abandoned."""
-        del self._running[claim.holder]
-        claim.answer.set_result(answer)
 
 
 async def _run_step(operation: RunningOperation, work: StepWork, owner: Owner) -> Answer:
@@ -290,11 +197,6 @@ async def _run_step(operation: RunningOperation, work: StepWork, owner: Owner) -
 
 
 def _failure(error: BaseException) -> Answer:
-    if isinstance(error, asyncio.CancelledError):
-        return _STOPPED
-    if isinstance(error, JoinedStepError):
-        return error.answer
-    if not isinstance(error, WellnetError):
+    if isinstance(error, Exception) and not isinstance(error, WellnetError):
         log.error("work_failed", exc_info=error)
-    status = error.status if isinstance(error, WellnetError) else 500
-    return Answer(status, sentence(error))
+    return failure(error)

@@ -8,7 +8,8 @@ from quart import Blueprint, Response, request
 from wellnet_sse.errors import BadRequestError
 from wellnet_sse.progress.broker import Wanted
 from wellnet_sse.progress.events import UserId
-from wellnet_sse.provisioning.service import Answer, Job, Request
+from wellnet_sse.provisioning.claims import Answer
+from wellnet_sse.provisioning.service import Job, Request
 from wellnet_sse.web.operations import location, new_operation_id
 from wellnet_sse.web.problems import answer
 from wellnet_sse.web.schemas import EliminarConfiguracion, QuitarAsignacion, QuitarConexion, read_body
