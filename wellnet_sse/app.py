@@ -23,6 +23,7 @@ from wellnet_sse.provisioning.service import RemovalService
 from wellnet_sse.settings import Settings
 from wellnet_sse.storage.database import Database
 from wellnet_sse.web import (
+    connections,
     documented,
     health,
     openapi,
@@ -67,7 +68,7 @@ def create_app(settings: Settings, *, pace_seconds: float = 0.0, demo_user: int 
     problems.install(app, parts.metrics)
     parts.origins.install(app)
     _observe(app, parts.metrics)
-    for module in (streams, operations, publishing, documented, routers, health, openapi, pages):
+    for module in (streams, operations, publishing, connections, documented, routers, health, openapi, pages):
         app.register_blueprint(module.blueprint(parts))
     return app
 

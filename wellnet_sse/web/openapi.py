@@ -174,6 +174,15 @@ def _operations() -> Part:
 
 def _documented() -> Part:
     return {
+        "/api/conexiones": {
+            "parameters": parameter_refs("userId", "X-User-ID"),
+            "get": operation(
+                "listConnections",
+                "List the connections, by their id",
+                {"200": json_answer("A page", "ConnectionPage")} | refused(400, 401, 405, 500, 503),
+                parameters=["limit", "after", "buscar"],
+            ),
+        },
         "/api/conexiones/quitar-asignacion": _work(
             "quitarAsignacion", "Take a connection's service assignment away", QuitarAsignacion
         ),

@@ -174,6 +174,8 @@ def parameters() -> Part:
         ("header", "Last-Event-ID", f"{cursor}. Wins over `lastEventId`", text),
         ("query", "lastEventId", cursor, text),
         ("query", "limit", "How many", limit),
+        ("query", "after", "The `id_conexion` that this page comes after; see `next`", text),
+        ("query", "buscar", "An `id_conexion`, an `id_usuario`, or how an address begins", text),
         ("query", "before", "Where this page begins; see `next`", text),
         ("header", "If-None-Match", "The `ETag` of an earlier answer", text),
         ("header", "Idempotency-Key", "The same key and update again is the same event", key),

@@ -65,7 +65,7 @@ def blueprint(services: Services) -> Blueprint:
     @operations.get("")
     async def list_newest_first() -> Response:
         user_id = services.identity.user(request)
-        limit = _limit(request.args.get("limit"))
+        limit = page_limit(request.args.get("limit"))
         found = await progress.broker.operations(
             user_id, limit=limit + 1, before=_before(request.args.get("before"))
         )
@@ -106,7 +106,8 @@ def blueprint(services: Services) -> Blueprint:
     return operations
 
 
-def _limit(text: str | None) -> int:
+def page_limit(text: str | None) -> int:
+    """How many a page is to have. Raises BadRequestError."""
     if not text:
         return PAGE_OPERATIONS
     if re.fullmatch("[1-9][0-9]{0,2}", text) is None or int(text) > MAX_PAGE_OPERATIONS:

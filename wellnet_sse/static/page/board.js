@@ -1,0 +1,163 @@
+// The cards of all operations, the newest first; the line at the foot of a small screen; and what is read out.
+
+import { Card, phase, phaseName, title } from './card.js';
+import { byId, make, say } from './dom.js';
+import { isRunning } from './operations.js';
+import { STATUSES, stepName } from './wording.js';
+
+/**
+ * @import {ProgressClient} from '../progress-client.js'
+ * @import {Entry, Operations} from './operations.js'
+ */
+
+const SECOND_MS = 1000;
+/** Of the cards of what has ended, so many stay. */
+const ENDED_SHOWN = 20;
+
+export class Board {
+  #client;
+  #operations;
+  /** @type {Map<string, Card>} */
+  #cards = new Map();
+  #place = byId('tarjetas', HTMLElement);
+  #empty = byId('operaciones-vacio', HTMLElement);
+  #dock = byId('muelle', HTMLAnchorElement);
+  #said;
+
+  /**
+   * @param {ProgressClient} client
+   * @param {Operations} operations
+   */
+  constructor(client, operations) {
+    this.#client = client;
+    this.#operations = operations;
+    this.#said = new Announcer(byId('anuncios', HTMLElement));
+    operations.addEventListener('changed', (event) => this.#show(/** @type {MessageEvent<Entry>} */ (event).data));
+    operations.addEventListener('forgotten', (event) => this.#drop(/** @type {MessageEvent<Entry>} */ (event).data));
+    operations.addEventListener('refused', (event) => {
+      const { entry, message } = /** @type {MessageEvent<{entry: Entry, message: string}>} */ (event).data;
+      this.#said.say(`${title(entry)}: ${message}`);
+    });
+    client.addEventListener('connection', () => this.#showAll());
+    setInterval(() => this.#showTimes(), SECOND_MS);
+  }
+
+  /** @param {Entry} entry */
+  focus(entry) {
+    this.#cards.get(entry.operationId)?.focus();
+  }
+
+  /** @param {Entry} entry */
+  #show(entry) {
+    let card = this.#cards.get(entry.operationId);
+    if (!card) {
+      card = new Card(entry, {
+        cancel: (it) => this.#operations.cancel(it),
+        retry: (it) => this.#operations.retry(it),
+        again: (it) => {
+          if (it.idConexion === null) return;
+          const operationId = this.#operations.remove(it.idConexion);
+          this.#cards.get(operationId)?.focus();
+          this.#operations.forget(it);
+        },
+        close: (it) => {
+          this.#operations.forget(it);
+          byId('operaciones', HTMLElement).focus();
+        },
+      });
+      this.#cards.set(entry.operationId, card);
+      this.#place.prepend(card.element);
+      byId('lado', HTMLElement).scrollTop = 0;
+      this.#trim();
+    }
+    card.show(this.#moment());
+    this.#said.follow(entry, this.#isLive());
+    this.#summarize();
+  }
+
+  #showAll() {
+    for (const operationId of this.#cards.keys()) {
+      const entry = this.#operations.entry(operationId);
+      if (entry) this.#show(entry);
+    }
+  }
+
+  #showTimes() {
+    for (const entry of this.#operations.running()) this.#cards.get(entry.operationId)?.showTime(this.#moment());
+  }
+
+  /** @param {Entry} entry */
+  #drop(entry) {
+    this.#cards.get(entry.operationId)?.element.remove();
+    this.#cards.delete(entry.operationId);
+    this.#summarize();
+  }
+
+  #trim() {
+    const ended = [...this.#cards.keys()]
+      .map((operationId) => this.#operations.entry(operationId))
+      .filter((entry) => entry !== null && !isRunning(entry));
+    for (const entry of ended.slice(0, -ENDED_SHOWN)) if (entry) this.#operations.forget(entry);
+  }
+
+  #summarize() {
+    this.#empty.hidden = this.#cards.size > 0;
+    const running = this.#operations.running();
+    this.#dock.hidden = running.length === 0;
+    const sum = running.reduce((total, { state }) => total + (state?.progress ?? 0), 0);
+    const mean = running.length ? Math.floor(sum / running.length) : 0;
+    say(this.#dock, `${running.length === 1 ? '1 operación' : `${running.length} operaciones`} en curso · ${mean} %`);
+    document.title = running.length ? `(${mean} %) Conexiones · WellNet` : 'Conexiones · WellNet';
+  }
+
+  #isLive() {
+    return this.#client.connection.state === 'live';
+  }
+
+  #moment() {
+    return { now: this.#operations.now(), isLive: this.#isLive() };
+  }
+}
+
+/** Reads out what changes of status there are while it is watched: every percent would be a torrent. */
+class Announcer {
+  #log;
+  /** @type {Map<string, string>} the last that was noted of an operation, and of each step */
+  #noted = new Map();
+
+  /** @param {HTMLElement} log */
+  constructor(log) {
+    this.#log = log;
+  }
+
+  /**
+   * @param {Entry} entry
+   * @param {boolean} isLive what comes before is not news
+   */
+  follow(entry, isLive) {
+    const at = phase(entry);
+    for (const { step, status, message } of entry.state?.steps ?? []) {
+      if (!this.#notes(`${entry.operationId} ${step}`, status) || !isLive) continue;
+      if (status === 'completed' || status === 'error') {
+        this.say(`${title(entry)}, ${stepName(step)}: ${STATUSES[status]}. ${status === 'error' ? message : ''}`);
+      }
+    }
+    if (this.#notes(entry.operationId, at) && isLive && at !== 'sending') this.say(`${title(entry)}: ${phaseName(at)}`);
+  }
+
+  /** @param {string} text */
+  say(text) {
+    this.#log.append(make('span', {}, `${text}\n`));
+    while (this.#log.childElementCount > 10) this.#log.firstElementChild?.remove();
+  }
+
+  /**
+   * @param {string} key
+   * @param {string} value
+   */
+  #notes(key, value) {
+    if (this.#noted.get(key) === value) return false;
+    this.#noted.set(key, value);
+    return true;
+  }
+}

@@ -1,0 +1,205 @@
+// The operations of this page: what the client knows of each, and what only the page knows, such as that an order
+// is still on its way. It says `changed` for each that is now different; showing that is for others.
+
+import { read } from './reading.js';
+
+/**
+ * @import {Ending, LostEnding, OperationState, ProgressClient, StepProgress} from '../progress-client.js'
+ *
+ * @typedef {{
+ *   operationId: string,
+ *   idConexion: number | null,
+ *   state: OperationState | null,
+ *   startedAt: number | null,
+ *   endedAt: number | null,
+ *   sending: boolean,
+ *   cancelling: boolean,
+ *   refusal: string | null,
+ * }} Entry `startedAt` and `endedAt`: of this attempt, in the server's milliseconds since 1970; `refusal`: why the
+ *   server did not take an order
+ */
+
+const ENDPOINT = '/api/conexiones/eliminar';
+const KIND = 'eliminar-conexion';
+const OF_CONNECTION = new RegExp(`^${KIND}-(\\d{1,18})-`);
+/** How many operations are looked up for the times that events do not tell. */
+const LOOKED_UP = 100;
+
+/** The connection that an operation of this page removes. @param {string} operationId */
+export function connectionOf(operationId) {
+  const match = OF_CONNECTION.exec(operationId);
+  return match ? Number(match[1]) : null;
+}
+
+/** @param {Entry} entry */
+export const isRunning = ({ state, sending, refusal }) =>
+  refusal === null && (sending || state === null || state.outcome === null);
+
+export class Operations extends EventTarget {
+  #client;
+  /** @type {Map<string, Entry>} */
+  #entries = new Map();
+  /** How much this machine's clock is ahead of the server's, as far as can be told. */
+  #aheadMs = Infinity;
+  #isLive = false;
+
+  /** @param {ProgressClient} client */
+  constructor(client) {
+    super();
+    this.#client = client;
+  }
+
+  /** Follows everything that the user does, here and elsewhere. */
+  follow() {
+    const watch = this.#client.watchAll();
+    watch.addEventListener('progress', ({ data }) => this.#hearStep(data));
+    watch.addEventListener('operation', ({ data }) => this.#hearEnding(data));
+    watch.addEventListener('live', () => {
+      this.#isLive = true;
+      this.#lookUpTimes();
+    });
+    this.#client.addEventListener('connection', ({ data }) => {
+      this.#isLive = data.state === 'live';
+    });
+  }
+
+  /** The server's time now, in milliseconds since 1970. */
+  now() {
+    return Date.now() - (Number.isFinite(this.#aheadMs) ? this.#aheadMs : 0);
+  }
+
+  /** @param {string} operationId */
+  entry(operationId) {
+    return this.#entries.get(operationId) ?? null;
+  }
+
+  /** The newest operation of that connection. @param {number} idConexion */
+  ofConnection(idConexion) {
+    return [...this.#entries.values()].findLast((entry) => entry.idConexion === idConexion) ?? null;
+  }
+
+  running() {
+    return [...this.#entries.values()].filter(isRunning);
+  }
+
+  /** Has the server remove a connection, all three steps as one operation. @param {number} idConexion */
+  remove(idConexion) {
+    const operationId = this.#client.newOperationId(`${KIND}-${idConexion}`);
+    this.#send(this.#get(operationId), idConexion);
+    return operationId;
+  }
+
+  /** The next attempt: what is done stays done. @param {Entry} entry */
+  retry(entry) {
+    if (entry.idConexion !== null) this.#send(entry, entry.idConexion);
+  }
+
+  /** Begins nothing more of it. @param {Entry} entry */
+  async cancel(entry) {
+    entry.cancelling = true;
+    entry.refusal = null;
+    this.#tell(entry);
+    try {
+      await this.#client.cancel(entry.operationId);
+    } catch (error) {
+      entry.cancelling = false;
+      this.dispatchEvent(new MessageEvent('refused', { data: { entry, message: sentence(error) } }));
+      this.#tell(entry);
+    }
+  }
+
+  /** @param {Entry} entry */
+  forget(entry) {
+    this.#entries.delete(entry.operationId);
+    this.dispatchEvent(new MessageEvent('forgotten', { data: entry }));
+  }
+
+  /**
+   * @param {Entry} entry
+   * @param {number} idConexion
+   */
+  async #send(entry, idConexion) {
+    const { operationId } = entry;
+    Object.assign(entry, { sending: true, refusal: null, cancelling: false, startedAt: this.now(), endedAt: null });
+    this.#tell(entry);
+    try {
+      await this.#client.run(ENDPOINT, { id_conexion: idConexion }, { operationId });
+    } catch (error) {
+      entry.refusal = sentence(error);
+    }
+    entry.sending = false;
+    this.#tell(entry);
+  }
+
+  /** @param {StepProgress} step */
+  #hearStep({ operation_id, timestamp }) {
+    const entry = this.#get(operation_id);
+    const at = Date.parse(timestamp);
+    if (this.#isLive) this.#aheadMs = Math.min(this.#aheadMs, Date.now() - at);
+    if (entry.endedAt !== null || entry.startedAt === null) Object.assign(entry, { startedAt: at, endedAt: null });
+    this.#update(entry);
+  }
+
+  /** @param {Ending | LostEnding} ending */
+  #hearEnding({ operation_id, timestamp }) {
+    const entry = this.#get(operation_id);
+    Object.assign(entry, { endedAt: Date.parse(timestamp), cancelling: false });
+    this.#update(entry);
+  }
+
+  /** @param {Entry} entry */
+  #update(entry) {
+    entry.state = this.#client.operation(entry.operationId);
+    entry.sending = false;
+    this.#tell(entry);
+  }
+
+  /** When those began that this page joined too late for: the stream tells the state, and not that. */
+  async #lookUpTimes() {
+    try {
+      const { userId } = this.#client;
+      const { operations } = await read(`/api/operaciones?limit=${LOOKED_UP}`, { userId });
+      for (const { operation_id, outcome, started_at } of operations) {
+        const entry = this.#entries.get(operation_id);
+        if (!entry || outcome !== null || entry.state?.outcome !== null) continue;
+        entry.startedAt = Math.min(entry.startedAt ?? Infinity, Date.parse(started_at));
+        this.#tell(entry);
+      }
+    } catch {
+      // Then it counts from the first event that was seen.
+    }
+  }
+
+  /**
+   * @param {string} operationId
+   * @returns {Entry}
+   */
+  #get(operationId) {
+    let entry = this.#entries.get(operationId);
+    if (!entry) {
+      const idConexion = connectionOf(operationId);
+      entry = {
+        operationId,
+        idConexion,
+        state: null,
+        startedAt: null,
+        endedAt: null,
+        sending: false,
+        cancelling: false,
+        refusal: null,
+      };
+      this.#entries.set(operationId, entry);
+    }
+    return entry;
+  }
+
+  /** @param {Entry} entry */
+  #tell(entry) {
+    this.dispatchEvent(new MessageEvent('changed', { data: entry }));
+  }
+}
+
+/** @param {unknown} error */
+function sentence(error) {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,81 @@
+// What the page says: the words for states, steps and times, in one place.
+
+/** @import {ConnectionStatus, OperationState, Status} from '../progress-client.js' */
+
+/** @type {Record<string, string>} */
+const STEPS = {
+  'remove-service': 'Servicio',
+  'remove-router': 'Router',
+  'remove-config': 'Configuración',
+};
+
+/** @param {string} step */
+export const stepName = (step) => STEPS[step] ?? step;
+
+/** @type {Record<Status, string>} */
+export const STATUSES = {
+  pending: 'Pendiente',
+  in_progress: 'En curso',
+  completed: 'Completado',
+  error: 'Error',
+};
+
+/** @type {Record<NonNullable<OperationState['outcome']>, {name: string, meaning: string}>} */
+export const OUTCOMES = {
+  completed: { name: 'Completada', meaning: '' },
+  failed: { name: 'Fallida', meaning: 'Un paso falló. Al reintentar se salta lo que ya está hecho.' },
+  interrupted: {
+    name: 'Interrumpida',
+    meaning: 'El servidor se detuvo a mitad del trabajo: lo que quedó en duda se dice en el paso.',
+  },
+  cancelled: { name: 'Cancelada', meaning: 'Se canceló a petición. Lo que ya estaba hecho no se deshace.' },
+  expired: { name: 'Expirada', meaning: 'Nadie siguió trabajando en ella y se cerró por silencio.' },
+  lost: { name: 'Desconocida', meaning: 'El servidor perdió su historial: no se sabe cómo terminó.' },
+};
+
+/**
+ * What the dot at the top says.
+ * @type {Record<ConnectionStatus['state'], string>}
+ */
+export const SIGNALS = {
+  connecting: 'Conectando…',
+  live: 'En vivo',
+  offline: 'Sin red',
+  reconnecting: 'Reconectando…',
+  closed: 'Sin conectar',
+};
+
+/**
+ * What to say about a connection that is not live; null where nothing needs saying.
+ * @param {ConnectionStatus} status
+ */
+export function trouble({ state, reason }) {
+  if (state === 'offline') return 'Sin red. El trabajo sigue en el servidor; al volver la red se verá cómo va.';
+  if (state === 'closed') return reason === 'refused' ? 'El servidor no admite a este usuario.' : null;
+  if (state !== 'reconnecting') return null;
+  switch (reason) {
+    case 'busy':
+      return 'El servidor está ocupado o hay demasiadas ventanas abiertas de este usuario. Se reintenta solo.';
+    case 'drain':
+      return 'El servidor se está reiniciando. Lo que se ve es de antes del corte.';
+    default:
+      return 'Sin conexión con el servidor. Lo que se ve es de antes del corte; se reintenta solo.';
+  }
+}
+
+const TIME = new Intl.DateTimeFormat('es', { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+
+/** @param {number} ms since 1970 */
+export const clockTime = (ms) => TIME.format(ms);
+
+/** @param {number} ms */
+export function duration(ms) {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  const minutes = Math.floor(seconds / 60);
+  if (minutes === 0) return `${seconds} s`;
+  if (minutes < 60) return `${minutes} min ${String(seconds % 60).padStart(2, '0')} s`;
+  return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, '0')} min`;
+}
+
+/** @param {number | null} progress */
+export const percent = (progress) => (progress === null ? '' : `${progress} %`);
