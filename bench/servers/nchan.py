@@ -121,8 +121,8 @@ def main() -> None:
         )
         try:
             publisher = Publisher(_ready(folder / "publish.sock", nginx))
-            children = Path(f"/proc/{nginx.pid}/task/{nginx.pid}/children").read_text().split()
-            tell(port=port, pids=[nginx.pid, *map(int, children)], publisher_pid=os.getpid(), versions={})
+            pids = [nginx.pid, _worker(nginx)]
+            tell(port=port, pids=pids, publisher_pid=os.getpid(), versions={})
             commands: list[dict[str, Any]] = []
             listen_for_commands(commands.append, ended=lambda: os.kill(os.getpid(), signal.SIGTERM))
             while True:
@@ -132,6 +132,16 @@ def main() -> None:
         finally:
             nginx.terminate()
             nginx.wait(START_SECONDS)
+
+
+def _worker(nginx: subprocess.Popen[bytes]) -> int:
+    """The one process that does nginx's work; its sockets are open a moment before it is there."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if children := Path(f"/proc/{nginx.pid}/task/{nginx.pid}/children").read_text().split():
+            return int(children[0])
+        time.sleep(0.01)
+    raise TimeoutError("nginx has no worker")
 
 
 def _ready(path: Path, nginx: subprocess.Popen[bytes]) -> Path:
