@@ -25,6 +25,8 @@ from wellnet_sse.storage.database import Database
 
 ANA = UserId(7)
 BAJA = "baja-3"
+DONE = Answer(200, "Asignación eliminada")
+ALL_DONE = Answer(200, "Conexión eliminada por completo")
 SERVICE = [
     "remove-service in_progress 10",
     "remove-service in_progress 30",

@@ -11,10 +11,12 @@ import pytest
 from tests.progress.clock import FakeClock
 from tests.provisioning.nodes import Node, running
 from tests.provisioning.support import (
+    ALL_DONE,
     ANA,
     BAJA,
     CONFIG,
     DECLARED,
+    DONE,
     ROUTER,
     SERVICE,
     answer_of,
@@ -33,8 +35,6 @@ from wellnet_sse.provisioning.service import Job
 from wellnet_sse.simulator import RouterSimulator
 from wellnet_sse.storage.database import Database
 
-DONE = Answer(200, "Asignación eliminada")
-ALL_DONE = Answer(200, "Conexión eliminada por completo")
 CUT = [*SERVICE[:1], "remove-service error 0", "end interrupted"]
 """What is told of the first step when whoever was at it dies at its first pace."""
 

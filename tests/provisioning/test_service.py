@@ -6,6 +6,7 @@ import pytest
 
 from tests.provisioning.support import (
     BAJA,
+    DONE,
     ROUTER,
     SERVICE,
     Begin,
@@ -21,8 +22,6 @@ from wellnet_sse.progress.events import UserId
 from wellnet_sse.provisioning import AnswerKey, Claim, Removals
 from wellnet_sse.provisioning.claims import Answer
 from wellnet_sse.provisioning.service import RemovalService
-
-DONE = Answer(200, "Asignación eliminada")
 
 
 async def test_twenty_equal_requests_are_one_execution_and_twenty_equal_answers(

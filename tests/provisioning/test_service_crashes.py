@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import select, update
 
-from tests.provisioning.support import ANA, BAJA, Gate, answer_of, hold, idle, menus_with, told
+from tests.provisioning.support import ALL_DONE, ANA, BAJA, Gate, answer_of, hold, idle, menus_with, told
 from wellnet_sse.errors import UnavailableError
 from wellnet_sse.progress.broker import Broker
 from wellnet_sse.progress.tracker import Progress
@@ -18,7 +18,6 @@ from wellnet_sse.storage.database import Database
 
 ADDRESS = "10.0.0.3"
 DONE = Answer(200, "Conexión eliminada")
-ALL_DONE = Answer(200, "Conexión eliminada por completo")
 STOPPED = Answer(503, "El servidor se detuvo antes de terminar")
 
 

@@ -5,10 +5,12 @@ import asyncio
 import pytest
 
 from tests.provisioning.support import (
+    ALL_DONE,
     ANA,
     BAJA,
     CONFIG,
     DECLARED,
+    DONE,
     ROUTER,
     SERVICE,
     Begin,
@@ -30,9 +32,6 @@ from wellnet_sse.provisioning import Removals, RouterClient, WriteState
 from wellnet_sse.provisioning.claims import Answer
 from wellnet_sse.provisioning.service import RemovalService
 from wellnet_sse.simulator import Behaviour, RouterSimulator
-
-DONE = Answer(200, "Asignación eliminada")
-ALL_DONE = Answer(200, "Conexión eliminada por completo")
 
 
 async def test_all_steps_are_one_operation(
