@@ -10,6 +10,7 @@ DEV := .venv/.dev-installed
 CLIENTS := tests/clients/node_modules/.installed
 CLIENT_JS := tests/client_js/node_modules/.installed
 PROXIES := .venv/.proxies-installed
+PAGES := tests/pages/node_modules/.installed
 
 # Node.js may live in .venv, see tests/clients/install.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -27,11 +28,11 @@ demo: $(PACKAGE) ## the server with a demo database and a simulated router
 	$(BIN)/wellnet-sse demo $(ARGS)
 
 test: $(DEV) $(CLIENTS) $(CLIENT_JS) ## all fast tests; ARGS="-k outbox -x" goes to pytest
-	@if tests/deploy/install; then marks="not chaos"; else marks="not chaos and not system"; \
+	@if tests/deploy/install && tests/pages/install; then marks="not chaos"; else marks="not chaos and not system"; \
 		echo "Without them, the tests that need them are left to 'make check'."; fi; \
 	set -x; $(BIN)/python -m pytest -m "$$marks" $(ARGS)
 
-check: $(DEV) $(CLIENTS) $(CLIENT_JS) $(PROXIES) ## what CI runs: lint, format, types, tests
+check: $(DEV) $(CLIENTS) $(CLIENT_JS) $(PROXIES) $(PAGES) ## what CI runs: lint, format, types, tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -49,7 +50,7 @@ format: $(DEV) ## lay out the code as `check` wants it
 
 clean: ## remove everything that was made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
-	rm -rf tests/clients/node_modules tests/client_js/node_modules tests/client_js/build
+	rm -rf tests/clients/node_modules tests/client_js/node_modules tests/client_js/build tests/pages/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A half-made .venv is never taken for a whole one: the stamps come last.
@@ -78,4 +79,8 @@ $(CLIENT_JS): tests/client_js/package-lock.json | $(CLIENTS)
 
 $(PROXIES): tests/deploy/install | $(BIN)/python
 	tests/deploy/install
+	@touch $@
+
+$(PAGES): tests/pages/package-lock.json tests/pages/install | $(CLIENTS)
+	tests/pages/install
 	@touch $@

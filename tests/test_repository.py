@@ -91,11 +91,14 @@ def test_public_names_are_the_promised_ones() -> None:
     assert [name for name in public if not hasattr(wellnet_sse, name)] == []
 
 
-def test_lock_file_names_no_registry() -> None:
+@pytest.mark.parametrize("name", ["clients", "client_js", "pages"])
+def test_lock_file_names_no_registry(name: str) -> None:
     """Which registry serves the packages is each machine's own business."""
-    assert "://" not in (REPOSITORY / "tests/clients/package-lock.json").read_text()
+    assert "://" not in (REPOSITORY / "tests" / name / "package-lock.json").read_text()
 
 
-@pytest.mark.parametrize("name", [".ci/run", "tests/clients/install", "tests/deploy/install"])
+@pytest.mark.parametrize(
+    "name", [".ci/run", "tests/clients/install", "tests/deploy/install", "tests/pages/install"]
+)
 def test_scripts_can_be_run(name: str) -> None:
     assert (REPOSITORY / name).stat().st_mode & 0o111
