@@ -47,6 +47,7 @@ LAYERS = {
     "server": layer(80, "hypercorn"),
     "web": layer(70, "quart"),
     "extension": layer(60, "quart"),
+    "terminal": layer(50, "httpx", only={"errors", "progress", "settings"}),
     "transports": layer(40, "quart"),
     "simulator": layer(40, "quart", "hypercorn", "httpx"),
     "provisioning": layer(40, "sqlalchemy", "httpx"),

@@ -1,4 +1,4 @@
-"""`wellnet-sse`: serve, and show."""
+"""`wellnet-sse`: serve, show, and the commands of terminal/."""
 
 import asyncio
 import contextlib
@@ -19,6 +19,8 @@ from wellnet_sse.provisioning.demo import demo_router_entries, seed
 from wellnet_sse.server import runner, sockets, tls
 from wellnet_sse.settings import LogFormat, Settings, split_bind
 from wellnet_sse.simulator import RouterSimulator
+from wellnet_sse.terminal.publishing import publish
+from wellnet_sse.terminal.watching import run, watch
 
 DEMO_USER = 7
 
@@ -27,6 +29,10 @@ DEMO_USER = 7
 @click.version_option(__version__, prog_name="wellnet-sse")
 def main() -> None:
     """Live progress of long operations: SSE, a WebSocket shim and curl."""
+
+
+for command in (watch, run, publish):
+    main.add_command(command)
 
 
 @main.command()

@@ -21,6 +21,8 @@ from pydantic import (
 from wellnet_sse.errors import ConfigurationError
 
 PREFIX = "WELLNET_"
+OF_CLIENTS = frozenset({"WELLNET_TOKEN"})
+"""What the commands of terminal/ read, and no setting of a server on the same machine."""
 
 
 class AuthMode(StrEnum):
@@ -140,7 +142,11 @@ class Settings(BaseModel):
 
         Raises ConfigurationError that names every variable which is unknown or bad.
         """
-        given = {n.removeprefix(PREFIX).lower(): v for n, v in environment.items() if n.startswith(PREFIX)}
+        given = {
+            name.removeprefix(PREFIX).lower(): value
+            for name, value in environment.items()
+            if name.startswith(PREFIX) and name not in OF_CLIENTS
+        }
         problems = [_unknown(name) for name in sorted(given.keys() - cls.model_fields.keys())]
         known = {name: value for name, value in given.items() if name in cls.model_fields} | overrides
         try:

@@ -1,0 +1,88 @@
+"""`watch` and `run` at a terminal: what a person sees on the screen."""
+
+import signal
+from pathlib import Path
+
+import httpx
+
+from tests.conftest import MakeServer
+from tests.harness import RouterControl, ServerProcess
+from tests.terminal.support import Terminal, environment
+from tests.terminal.test_watch import RETRY_MS, of, publish, stop
+
+
+async def test_run_draws_each_step_and_the_whole(
+    server: ServerProcess, router: RouterControl, tmp_path: Path, user: int
+) -> None:
+    await router.behave("unreachable")
+    run = ["run", "eliminar", "--id-conexion", "21", "--operation", "one", *of(server, user)]
+    async with Terminal(run, environment(tmp_path)) as terminal:
+        screen = await terminal.shows("remove-router", "20 %", "Conectando con el router...", "40 % in all")
+        service, conecting, config = screen.splitlines()[1:4]
+        assert service.split()[:2] == ["✔", "remove-service"]
+        assert conecting.split()[0] in "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+        assert config.split()[:2] == ["·", "remove-config"]
+        assert [line.count("━") + line.count("╸") + line.count("╺") for line in screen.splitlines()[1:4]] == [
+            24
+        ] * 3
+        await terminal.shows("0:01")
+        assert not terminal.shows_cursor
+        await router.behave("normal")
+        assert await terminal.ended() == 0
+        lines = terminal.screen.splitlines()
+        assert [line.split()[0] for line in lines] == ["one", "✔", "✔", "✔", lines[4].split()[0]]
+        assert "100 % completed  0:0" in lines[4]
+        assert "Configuración eliminada del sistema" in lines[3]
+        assert terminal.shows_cursor
+
+
+async def test_lost_connection_is_said_and_the_picture_goes_on(
+    make_server: MakeServer, tmp_path: Path, user: int
+) -> None:
+    server = await make_server(demo=False, retry_ms=RETRY_MS)
+    async with Terminal(["watch", "one", *of(server, user)], environment(tmp_path)) as terminal:
+        await terminal.shows("nothing has happened yet")
+        async with server.http(user=user) as client:
+            await publish(client, "one", "in_progress", 10)
+        await terminal.shows("in_progress 10")
+        await server.kill()
+        await terminal.shows("in_progress 10", "trying again in")
+        await server.start()
+        async with server.http(user=user) as client:
+            await publish(client, "one", "in_progress", 30)
+            screen = await terminal.shows("in_progress 30", "30 % in all")
+            assert "trying again" not in screen
+            await publish(client, "one", "error", 0)
+            await stop(client, "one")
+        assert await terminal.ended() == 3
+        assert "✘ copy" in terminal.screen
+        assert "failed" in terminal.screen
+
+
+async def test_several_operations_are_drawn_and_ended_ones_stay_above(
+    server: ServerProcess, mine: httpx.AsyncClient, tmp_path: Path, user: int
+) -> None:
+    async with Terminal(["watch", "--all", *of(server, user)], environment(tmp_path)) as terminal:
+        for operation in ("one", "two", "three"):
+            await publish(mine, operation, "in_progress", 10)
+        await terminal.shows("one", "two", "three")
+        await publish(mine, "two", "completed", 100)
+        await stop(mine, "two")
+        screen = await terminal.shows("completed  0:0")
+        assert screen.index("two") < screen.index("one") < screen.index("three")
+        terminal.process.send_signal(signal.SIGINT)
+        assert await terminal.ended() == 130
+        assert terminal.shows_cursor
+        assert "Traceback" not in terminal.screen
+
+
+async def test_message_cannot_steer_the_terminal(
+    server: ServerProcess, mine: httpx.AsyncClient, tmp_path: Path, user: int
+) -> None:
+    body = {"status": "in_progress", "message": "\x1b[2J\x1b]0;evil\x07[red]x\x9b31m\ny", "progress": 10}
+    assert (await mine.post("/api/operaciones/one/pasos/copy", json=body)).status_code == 201
+    async with Terminal(["watch", "one", *of(server, user)], environment(tmp_path)) as terminal:
+        await terminal.shows("�[2J�]0;evil�[red]x�31m�y")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert await terminal.ended() == 143
+        assert terminal.shows_cursor

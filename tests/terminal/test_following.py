@@ -1,0 +1,160 @@
+"""What is followed comes once, whatever happens to the connection: against servers that play a part."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.terminal.support import GAP, ScriptedServer, ending, event, live, refusal, stream
+from wellnet_sse.progress.events import UserId
+from wellnet_sse.terminal.exits import LostError, RefusedError, UnreachableError
+from wellnet_sse.terminal.following import Following, Start, Told, Waiting
+from wellnet_sse.terminal.remote import BusyError, Patience, Remote
+
+DRAIN = 'event: end\ndata: {"reason":"drain"}'
+SLOW = 'event: end\ndata: {"reason":"slow"}'
+
+
+@asynccontextmanager
+async def following(
+    server: ScriptedServer, operation_id: str | None = "one", **options: object
+) -> AsyncIterator[Following]:
+    async with server.serving(), Remote(server.url, user_id=UserId(7)) as remote:
+        yield Following(remote, operation_id, patience=Patience(5, chance=lambda: 0.0), **options)  # type: ignore[arg-type]
+
+
+async def told(server: ScriptedServer, operation_id: str | None = "one", **options: object) -> list[str]:
+    """Follow to the end; return the messages, the outcome, and the reasons for waiting."""
+    async with following(server, operation_id, **options) as one:
+        return [_short(it) async for it in one.events()]
+
+
+def _short(it: Told | Waiting) -> str:
+    if isinstance(it, Waiting):
+        return f"({it.reason})"
+    return str(it.data.get("message") or it.data.get("outcome") or it.event)
+
+
+def sent_cursors(server: ScriptedServer) -> list[str | None]:
+    """The cursor of each request."""
+    return [
+        next((line[15:] for line in head.splitlines() if line.lower().startswith("last-event-id: ")), None)
+        for head in server.requests
+    ]
+
+
+async def test_a_stream_that_just_ends_is_taken_up_where_it_was() -> None:
+    server = ScriptedServer(
+        stream(event(1, "a"), live(1), event(2, "b")), stream(event(2, "b"), event(3, "c"), ending(4))
+    )
+    assert await told(server) == ["a", "live", "b", "(the stream ended)", "c", "completed"]
+    assert sent_cursors(server) == [None, "k-2"]
+
+
+@pytest.mark.parametrize(
+    ("close", "reason"),
+    [(DRAIN, "the server is restarting"), (SLOW, "this terminal was too slow")],
+)
+async def test_a_stream_that_the_server_closes_is_no_ending(close: str, reason: str) -> None:
+    server = ScriptedServer(stream(event(1, "a"), close), stream(ending(2)))
+    assert await told(server) == ["a", f"({reason})", "completed"]
+    assert sent_cursors(server) == [None, "k-1"]
+
+
+async def test_a_full_server_is_asked_again_when_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = []
+    next_wait = Patience.next_wait
+
+    def noted(self: Patience, busy: BusyError, *, first_seconds: float) -> float:
+        waits.append(next_wait(self, busy, first_seconds=first_seconds))
+        return 0.0
+
+    monkeypatch.setattr(Patience, "next_wait", noted)
+    full = refusal("429 Too Many Requests", "Retry-After: 2", body='{"detail":"Demasiadas"}')
+    server = ScriptedServer(full, refusal("503 Busy", "Retry-After: 3"), stream(ending(2)))
+    assert await told(server) == ["(429: Demasiadas)", "(503: service unavailable)", "completed"]
+    assert waits == [2, 3]
+
+
+async def test_a_refusal_is_final_and_says_why() -> None:
+    server = ScriptedServer(refusal("403 Forbidden", body='{"detail":"No es suya"}'))
+    with pytest.raises(RefusedError, match="403: No es suya"):
+        await told(server)
+    assert len(server.requests) == 1
+
+
+async def test_a_gap_is_followed_by_state_of_which_the_known_is_left_out() -> None:
+    server = ScriptedServer(
+        stream(event(1, "a"), event(2, "b")),
+        stream(GAP, event(2, "b"), event(9, "i"), live(9), ending(10)),
+    )
+    assert await told(server) == ["a", "b", "(the stream ended)", "gap", "i", "live", "completed"]
+
+
+async def test_another_epoch_counts_anew() -> None:
+    server = ScriptedServer(
+        stream(event(7, "a")), stream(GAP, event(2, "b", epoch="n"), live(2, epoch="n")), stream(ending(3))
+    )
+    assert await told(server) == [
+        "a", "(the stream ended)", "gap", "b", "live", "(the stream ended)", "completed",
+    ]  # fmt: skip
+    assert sent_cursors(server) == [None, "k-7", "n-2"]
+
+
+async def test_what_history_does_not_know_any_more_is_lost() -> None:
+    server = ScriptedServer(stream(event(7, "a")), stream(GAP, live(0, epoch="n")))
+    with pytest.raises(LostError):
+        await told(server)
+
+
+async def test_what_was_never_seen_is_waited_for_through_a_gap() -> None:
+    server = ScriptedServer(
+        stream(live(7)), stream(GAP, live(0, epoch="n"), event(1, "a", epoch="n"), ending(2))
+    )
+    assert await told(server) == ["live", "(the stream ended)", "gap", "live", "a", "completed"]
+
+
+async def test_an_ending_that_a_reopening_followed_is_not_the_last() -> None:
+    server = ScriptedServer(stream(ending(1, "failed", event="operation"), event(2, "again"), ending(3)))
+    assert await told(server) == ["failed", "again", "completed"]
+
+
+async def test_nothing_more_to_tell_is_asked_for_the_outcome() -> None:
+    state = b'{"outcome":"failed","progress":33}'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+    server = ScriptedServer(stream(event(1, "a")), b"HTTP/1.1 204 No Content\r\n\r\n", head + state)
+    assert await told(server) == ["a", "(the stream ended)", "failed"]
+
+
+async def test_a_post_that_was_cut_off_is_not_sent_again_where_it_has_begun() -> None:
+    begun = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+    server = ScriptedServer(b"", begun, stream(event(1, "a"), ending(2)))
+    start = Start("/api/conexiones/eliminar", {"id_conexion": 3})
+    assert await told(server, start=start) == ["(the connection was cut)", "a", "completed"]
+    assert [head.split()[0] for head in server.requests] == ["POST", "GET", "GET"]
+
+
+async def test_a_post_that_began_nothing_is_sent_again() -> None:
+    server = ScriptedServer(
+        refusal("503 Busy", "Retry-After: 0"), refusal("404 Not Found"), stream(event(1, "a"), ending(2))
+    )
+    start = Start("/api/conexiones/eliminar", {"id_conexion": 3})
+    assert await told(server, start=start) == ["(503: service unavailable)", "a", "completed"]
+    assert [head.split()[0] for head in server.requests] == ["POST", "GET", "POST"]
+    assert all("x-operation-id: one" in head.lower() for head in server.requests[::2])
+
+
+async def test_a_server_that_never_answers_is_given_up() -> None:
+    server = ScriptedServer(b"")
+    async with server.serving(), Remote(server.url, user_id=UserId(7)) as remote:
+        one = Following(remote, "one", patience=Patience(0.3, chance=lambda: 0.0))
+        with pytest.raises(UnreachableError, match=r"0.3 s"):
+            async for _ in one.events():
+                pass
+
+
+async def test_what_is_no_event_of_ours_is_passed_over() -> None:
+    server = ScriptedServer(
+        stream("event: novelty\ndata: {}", "data: no json", "data: 7", event(1, "a"), ending(2))
+    )
+    assert await told(server) == ["a", "completed"]
