@@ -5,9 +5,10 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import httpx
@@ -17,10 +18,14 @@ from wellnet_sse.app import create_app, drain, open_history, services
 from wellnet_sse.errors import ConfigurationError
 from wellnet_sse.provisioning.demo import demo_router_entries, seed
 from wellnet_sse.server import runner, sockets, tls
+from wellnet_sse.server.place import Place
+from wellnet_sse.server.processes import MAX_PROCESSES, supervise
 from wellnet_sse.settings import LogFormat, Settings, split_bind
 from wellnet_sse.simulator import RouterSimulator
 from wellnet_sse.terminal.publishing import publish
 from wellnet_sse.terminal.watching import run, watch
+
+T = TypeVar("T")
 
 DEMO_USER = 7
 
@@ -38,31 +43,52 @@ for command in (watch, run, publish):
 @main.command()
 @click.option("--bind", metavar="HOST:PORT", help="Where to listen; default WELLNET_BIND or 127.0.0.1:4440.")
 @click.option("--demo", is_flag=True, help="With demonstration data and a simulated router.")
-def serve(bind: str | None, demo: bool) -> None:
+@click.option(
+    "--processes",
+    type=click.IntRange(1, MAX_PROCESSES),
+    default=1,
+    metavar="N",
+    help="So many processes; SIGHUP replaces them one after another. They need a broker that they share.",
+)
+@click.option("--inherited", hidden=True, help="Listening sockets of one of them: descriptors, n,n,…")
+def serve(bind: str | None, demo: bool, processes: int, inherited: str | None) -> None:
     """Serve until SIGTERM or SIGINT."""
-    _run(bind, demo=demo, show=False)
+    settings = _settings(bind)
+    if inherited is None and processes > 1:
+        if demo:
+            raise click.UsageError("--demo is for one process: its router is simulated there")
+        sys.exit(_run(supervise(settings, processes)))
+    _run(_serve(settings, demo=demo, inherited=inherited))
 
 
 @main.command()
 @click.option("--bind", metavar="HOST:PORT", help="Where to listen; default WELLNET_BIND or 127.0.0.1:4440.")
 def demo(bind: str | None) -> None:
     """Serve with demonstration data, run one operation and show it, and keep serving."""
-    _run(bind, demo=True, show=True)
+    _run(_serve(_settings(bind, quiet=True), demo=True, show=True))
 
 
-def _run(bind: str | None, *, demo: bool, show: bool) -> None:
+def _settings(bind: str | None, *, quiet: bool = False) -> Settings:
+    """Read the settings, and log as they say; `quiet`: of what goes well, nothing."""
     try:
         settings = Settings.from_environment(os.environ, **({} if bind is None else {"bind": bind}))
-        logs.configure(
-            json_lines=settings.log_format is LogFormat.JSON,
-            level="WARNING" if show and settings.log_level == "INFO" else settings.log_level,
-        )
-        runner.run(_serve(settings, demo=demo, show=show))
+    except ConfigurationError as error:
+        raise click.ClickException(error.detail) from error
+    logs.configure(
+        json_lines=settings.log_format is LogFormat.JSON,
+        level="WARNING" if quiet and settings.log_level == "INFO" else settings.log_level,
+    )
+    return settings
+
+
+def _run(main: Coroutine[Any, Any, T]) -> T:
+    try:
+        return runner.run(main)
     except ConfigurationError as error:
         raise click.ClickException(error.detail) from error
 
 
-async def _serve(settings: Settings, *, demo: bool, show: bool) -> None:
+async def _serve(settings: Settings, *, demo: bool, show: bool = False, inherited: str | None = None) -> None:
     context = tls.server_context(settings.tls_certificate, settings.tls_key)
     app = (
         create_app(settings, pace_seconds=settings.demo_pace_seconds, demo_user=DEMO_USER)
@@ -72,8 +98,8 @@ async def _serve(settings: Settings, *, demo: bool, show: bool) -> None:
     stop = runner.stop_requested()
     # Before anybody can connect: another process may still hold the history, and is waited for.
     await open_history(app)
-    listener = sockets.listen(*split_bind(settings.bind or ""))
-    url = sockets.url_of(listener, is_tls=context is not None)
+    place = Place.own(settings) if inherited is None else Place.inherited(inherited)
+    url = sockets.url_of(place.listener, is_tls=context is not None)
     async with contextlib.AsyncExitStack() as stack:
         if demo:
             router_url = await stack.enter_async_context(_simulated_router(settings))
@@ -84,7 +110,7 @@ async def _serve(settings: Settings, *, demo: bool, show: bool) -> None:
 
             app.before_serving(fill)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        tasks.create_task(runner.serve(app, listener, stop=stop, drain=lambda: drain(app), tls=context))
+        tasks.create_task(place.serve(app, stop=stop, drain=lambda: drain(app), tls=context))
         if show:
             showing = tasks.create_task(_show(url, settings.tls_certificate))
             tasks.create_task(_cancel_when(stop, showing))
@@ -101,7 +127,7 @@ async def _simulated_router(settings: Settings) -> AsyncIterator[str]:
     listener = sockets.listen(*split_bind(settings.demo_router_bind))
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(runner.serve(simulator.app, listener, stop=stop, is_main=False))
+        tasks.create_task(runner.serve(simulator.app, listener, stop=stop, tell=None))
         try:
             yield sockets.url_of(listener)
         finally:

@@ -61,6 +61,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     bind: str | None = Field("127.0.0.1:4440", description="Address and port to listen on")
+    metrics_bind: str | None = Field(
+        None,
+        description="Another address, for `/metrics`, `/healthz` and `/readyz` alone; of several processes "
+        "the second has the next port, and so on",
+    )
     tls_certificate: Path | None = Field(
         None, description="File of a certificate and its chain in PEM; with it the server speaks only TLS"
     )
@@ -111,7 +116,7 @@ class Settings(BaseModel):
     log_format: LogFormat = Field(LogFormat.CONSOLE, description="`console` or `json`")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level logged")
 
-    @field_validator("bind", "demo_router_bind")
+    @field_validator("bind", "metrics_bind", "demo_router_bind")
     @classmethod
     def _check_bind(cls, bind: str | None) -> str | None:
         if bind is not None:

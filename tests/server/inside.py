@@ -73,7 +73,7 @@ def inside(
         if start is not None:
             await start()
         begun.set()
-        await runner.serve(app, listener, stop=parts["stop"], drain=drain, is_main=False)
+        await runner.serve(app, listener, stop=parts["stop"], drain=drain, tell=None)
 
     thread = threading.Thread(target=runner.run, args=(main(),), name="server")
     thread.start()

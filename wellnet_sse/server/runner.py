@@ -12,7 +12,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import uvloop
 from hypercorn.app_wrappers import ASGIWrapper
@@ -29,19 +29,27 @@ from wellnet_sse.server.websocket import Socket
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 STRAGGLERS_SECONDS = 0.2
 """How long connections may take to end by themselves once the application has said good-bye."""
+
+LEAVE_SECONDS = 1.0
+"""How long a process whose place was taken goes on as ever, but for new connections.
+
+Each answer asks its client to connect anew, so that few are cut off between two requests.
+"""
 
 BEAT_SECONDS = 1.0
 KEEP_ALIVE_SECONDS = 15.0
 
 
-def run(main: Coroutine[Any, Any, None]) -> None:
+def run(main: Coroutine[Any, Any, T]) -> T:
     """Run `main` on uvloop to its end."""
     # Most of what is allocated here lives long: many young collections, few that look at everything.
     gc.set_threshold(20_000, 50, 100)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
-        runner.run(main)
+        return runner.run(main)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -72,6 +80,21 @@ def stop_requested() -> asyncio.Event:
     return event
 
 
+def restart_requested() -> asyncio.Event:
+    """Set by SIGHUP; to be cleared when that was done."""
+    event = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, event.set)
+    return event
+
+
+async def first_of(*events: asyncio.Event, seconds: float | None = None) -> None:
+    """Wait until one of the events is set, or the time is over."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for one in waiting:
+        one.cancel()
+
+
 async def serve(
     app: ASGIFramework,
     listener: socket.socket,
@@ -79,20 +102,27 @@ async def serve(
     stop: asyncio.Event,
     drain: Callable[[], Awaitable[None]] | None = None,
     tls: ssl.SSLContext | None = None,
-    is_main: bool = True,
+    leave: asyncio.Event | None = None,
+    tell: Callable[[str], None] | None = notify,
 ) -> None:
     """Serve `app` on `listener` until `stop`; `drain` is awaited before connections are closed.
 
-    `is_main`: whether this is the server that systemd asked for.
+    `leave` ends it, too, but another process serves on the same listener: this one accepts no more. `tell` is
+    told of the main server's `READY=1` and `STOPPING=1`; None: this is not the main one.
     """
     server = _Server(app, tls)
     await server.start(listener)
-    if is_main:
+    if tell is not None:
         gc.freeze()  # what start-up made stays: no collection need look at it
-        notify("READY=1")
-    await stop.wait()
-    if is_main:
-        notify("STOPPING=1")
+        tell("READY=1")
+    if leave is not None:
+        await first_of(stop, leave)
+        if not stop.is_set():
+            await server.leave(stop)
+    else:
+        await stop.wait()
+    if tell is not None:
+        tell("STOPPING=1")
     if drain is not None:
         await drain()
     await server.aclose()
@@ -125,6 +155,14 @@ class _Server:
             ssl_handshake_timeout=None if self._tls is None else HANDSHAKE_SECONDS,
         )
         log.info("listening", extra={"address": str(listener.getsockname())})
+
+    async def leave(self, stop: asyncio.Event) -> None:
+        """Accept no more, and have clients go to whoever does; streams go on."""
+        self._server.close()
+        self._config.keep_alive_max_requests = 0  # from here on each answer is a connection's last
+        await first_of(stop, seconds=LEAVE_SECONDS)
+        await self._context.terminated.set()  # which ends those that are idle
+        await first_of(stop, seconds=STRAGGLERS_SECONDS)
 
     async def aclose(self) -> None:
         """Accept no more, let connections end, abort those that do not, and end the application."""

@@ -15,10 +15,11 @@ SEND_BUFFER_BYTES = 128 * 1024
 """Unset, the kernel takes up to 4 MB for a reader that stopped before a write has to wait."""
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, *, shared: bool = False, setting: str = "WELLNET_BIND") -> socket.socket:
     """A listening TCP socket at `host` and `port`; accepted connections inherit its options.
 
-    Raises ConfigurationError where the address cannot be had.
+    `shared`: others of this user may listen there, too, and each gets its part of the connections.
+    Raises ConfigurationError, which names the `setting`, where the address cannot be had.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -26,9 +27,11 @@ def listen(host: str, port: int) -> socket.socket:
         )[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise ConfigurationError(f"WELLNET_BIND: {host} cannot be resolved") from error
+        raise ConfigurationError(f"{setting}: {host} cannot be resolved") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         with contextlib.suppress(AttributeError):  # Linux has it, others may not
@@ -38,9 +41,19 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise ConfigurationError(f"WELLNET_BIND: cannot listen on {host}:{port}: {error.strerror}") from error
+        raise ConfigurationError(f"{setting}: cannot listen on {host}:{port}: {error.strerror}") from error
     listener.setblocking(False)
     return listener
+
+
+def listen_together(host: str, port: int, count: int) -> list[socket.socket]:
+    """So many listening sockets at one address, among which the system spreads the connections.
+
+    Raises ConfigurationError where the address cannot be had, also where others already share it.
+    """
+    with listen(host, port) as alone:
+        port = alone.getsockname()[1]
+    return [listen(host, port, shared=True) for _ in range(count)]
 
 
 def url_of(listener: socket.socket, *, is_tls: bool = False) -> str:

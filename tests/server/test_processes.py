@@ -1,0 +1,223 @@
+"""Several processes on one address: whatever becomes of one, no connection is refused or reset."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.deploy.test_notify import Manager
+from tests.harness import ServerProcess, eventually
+from tests.server.peer import Peer, request
+
+SEVERAL = (sys.executable, str(Path(__file__).with_name("several.py")))
+COUNT = 3
+
+
+def several(directory: Path, *arguments: str, **environment: str) -> ServerProcess:
+    return ServerProcess(
+        directory,
+        command=[*SEVERAL, "--processes", str(COUNT)],
+        arguments=arguments,
+        settings={"PYTHONPATH": os.environ.get("PYTHONPATH", ""), **environment},
+    )
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+    """Three processes, for all tests but those that end them; they must end well."""
+    async with several(tmp_path_factory.mktemp("several")) as one:
+        await all_serve(one)
+        yield one
+        assert await one.terminate() == 0, one.tail()
+        assert "Traceback" not in one.log, one.log
+
+
+async def all_serve(server: ServerProcess) -> None:
+    """Wait until all do: the first one answers for them before that."""
+    await eventually(lambda: "processes_ready" in server.log, timeout_seconds=20)
+
+
+async def children(server: ServerProcess) -> set[int]:
+    """The processes that it has now."""
+    listed = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()  # noqa: ASYNC240 - no disk
+    return set(map(int, listed.split()))
+
+
+async def pids(server: ServerProcess, count: int = 60) -> Counter[int]:
+    """Who answers so many connections."""
+
+    async def ask() -> int:
+        async with server.http(timeout=20) as client:
+            return int((await client.get("/pid")).text)
+
+    return Counter(await asyncio.gather(*(ask() for _ in range(count))))
+
+
+class Load:
+    """Clients that ask again and again: half of them on one connection, the others on a new one each time."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+        self.answers: Counter[int] = Counter()
+        self.failures: list[str] = []
+        self._tasks = [asyncio.create_task(self._ask(keep=n % 2 == 0)) for n in range(12)]
+
+    async def end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+
+    async def _ask(self, *, keep: bool) -> None:
+        while True:
+            async with self._server.http(timeout=20) as client:
+                for _ in range(1_000_000 if keep else 1):
+                    try:
+                        self.answers[int((await client.get("/pid")).raise_for_status().text)] += 1
+                    except httpx.HTTPError as error:
+                        self.failures.append(repr(error))
+                    await asyncio.sleep(0.01)
+
+
+async def test_connections_are_spread_over_all(server: ServerProcess) -> None:
+    answered = await pids(server, 120)
+    assert set(answered) == await children(server)
+    assert min(answered.values()) > 12, answered
+
+
+async def test_one_that_is_killed_is_started_again(server: ServerProcess) -> None:
+    before = await children(server)
+    victim = min(before)
+    os.kill(victim, signal.SIGKILL)
+
+    async def is_replaced() -> bool:
+        answered = set(await pids(server))
+        return len(answered) == COUNT and victim not in answered
+
+    await eventually(is_replaced)
+    assert len(before & await children(server)) == COUNT - 1
+    assert "process_died" in server.log
+
+
+async def test_connections_that_wait_for_one_that_dies_are_served_by_the_next(server: ServerProcess) -> None:
+    """Each process has a queue of its own; that of a process which is stopped fills up, and then it dies."""
+    victim = min(await children(server))
+    os.kill(victim, signal.SIGSTOP)
+    with ExitStack() as stack:
+        peers = [stack.enter_context(Peer(server.port)) for _ in range(40)]
+        for peer in peers:
+            peer.send(request("/pid"))
+        answered = await asyncio.gather(*(asyncio.to_thread(answer_within, peer, 0.5) for peer in peers))
+        waiting = [peer for peer, pid in zip(peers, answered, strict=True) if pid is None]
+        assert 0 < len(waiting) < len(peers)
+        os.kill(victim, signal.SIGKILL)
+        late = await asyncio.gather(*(asyncio.to_thread(answer_within, peer, 10) for peer in waiting))
+    assert len(set(late)) == 1
+    assert set(late) <= await children(server) - set(answered)
+
+
+def answer_within(peer: Peer, seconds: float) -> int | None:
+    """Which process answers, if one does in time; a connection that is reset fails."""
+    peer.socket.settimeout(seconds)
+    try:
+        return int(peer.answer()[1])
+    except TimeoutError:
+        return None
+
+
+async def test_sighup_replaces_them_one_after_another_and_no_client_notices(server: ServerProcess) -> None:
+    before = await children(server)
+    load = Load(server)
+    async with server.http() as client, client.stream("GET", "/stream") as stream:
+        most = 0
+        server.signal(signal.SIGHUP)
+        while len(now := await children(server)) != COUNT or now & before:
+            most = max(most, len(now))
+            await asyncio.sleep(0.01)
+        assert (await stream.aread()).decode() == "open drained"
+    await eventually(lambda: set(load.answers) >= now)
+    await load.end()
+    assert load.failures == []
+    assert most == COUNT + 1  # never two less, never all at once
+    assert sum(load.answers.values()) > 100
+
+
+async def test_a_replacement_that_does_not_come_to_serve_replaces_nobody(server: ServerProcess) -> None:
+    before = await children(server)
+    broken = server.directory / "broken"
+    broken.touch()
+    server.signal(signal.SIGHUP)
+    await eventually(lambda: "replacement_failed" in server.log)
+    assert await children(server) == before
+    broken.unlink()
+    assert set(await pids(server)) == before
+
+
+async def test_sigterm_ends_all_after_their_work_and_the_manager_is_told_once(tmp_path: Path) -> None:
+    with Manager(f"@wellnet-{os.getpid()}-{tmp_path.name}") as manager:
+        async with several(tmp_path, NOTIFY_SOCKET=manager.address) as server:
+            assert await manager.told() == "READY=1"
+            processes = await children(server)
+            assert set(await pids(server)) == processes
+            async with server.http() as client, client.stream("GET", "/stream") as stream:
+                assert await server.terminate() == 0
+                assert (await stream.aread()).decode() == "open drained"
+        assert await manager.told() == "STOPPING=1"
+        assert manager.told_nothing()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in processes)  # noqa: ASYNC240 - no disk
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.port)).close()
+
+
+async def test_one_that_does_not_end_is_killed_and_the_exit_code_says_so(tmp_path: Path) -> None:
+    async with several(tmp_path, "--grace", "-4.5") as server:
+        await all_serve(server)
+        os.kill(min(await children(server)), signal.SIGSTOP)
+        assert await server.terminate() == 1
+
+
+async def test_they_end_with_their_supervisor_however_that_dies(tmp_path: Path) -> None:
+    async with several(tmp_path) as server:
+        await all_serve(server)
+        processes = await children(server)
+        await server.kill()
+        await eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes))
+    assert "Traceback" not in server.log, server.log
+
+
+async def test_one_that_cannot_serve_at_first_ends_all(tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+    server = several(tmp_path)
+    await server.start(ready=False)
+    assert await server.wait() == 1
+    server.sweep()
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "said"),
+    [
+        ({}, [], "WELLNET_BROKER_URL: sql:// serves one process; several need a broker that they share"),
+        (
+            {"WELLNET_BROKER_URL": "redis://127.0.0.1", "WELLNET_DATABASE_URL": "sqlite://"},
+            [],
+            "WELLNET_DATABASE_URL: several processes cannot share a database in memory",
+        ),
+        ({}, ["--demo"], "--demo is for one process"),
+    ],
+)
+async def test_what_several_could_not_share_is_refused(
+    tmp_path: Path, settings: dict[str, object], arguments: list[str], said: str
+) -> None:
+    server = ServerProcess(tmp_path, arguments=["--processes", "2", *arguments], settings=settings)
+    await server.start(ready=False)
+    assert await server.wait() > 0
+    assert said in server.log
+    assert "Traceback" not in server.log
