@@ -1,0 +1,126 @@
+"""deploy/compose: two nodes, what they share, and the proxy before them."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.deploy.proxies import DEPLOY, Change, changed, program
+from wellnet_sse.settings import PREFIX, Settings
+
+FOLDER = DEPLOY / "compose"
+COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+NODES = ["node-1", "node-2"]
+GIVEN = dict(
+    line.split("=", 1)
+    for line in (FOLDER / "example.env").read_text().splitlines()
+    if line and not line.startswith("#")
+)
+FOR_TESTS = (
+    Change("    resolver 127.0.0.11 valid=5s;\n", ""),  # Docker's
+    Change(" resolve ", " "),
+    Change("/dev/stdout", "access.log"),
+    Change("/dev/stderr", "error.log"),
+    Change("pid /tmp/nginx.pid;", "pid nginx.pid;"),
+)
+
+
+def environment(service: str) -> dict[str, str]:
+    """What a service is given, with the variables that the example has."""
+
+    def value_of(match: re.Match[str]) -> str:
+        name, _, default = match[1].partition(":-")
+        name, is_required, _ = name.partition(":?")
+        assert name in GIVEN or default, f"example.env lacks {name}"
+        assert not is_required or name in GIVEN
+        return GIVEN.get(name, default)
+
+    return {
+        name: re.sub(r"\$\{([^}]+)\}", value_of, value)
+        for name, value in SERVICES[service]["environment"].items()
+    }
+
+
+def seconds(text: str) -> float:
+    return float(text.removesuffix("s"))
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_nodes_have_all_that_they_share(node: str) -> None:
+    settings = Settings.from_environment({"WELLNET_BIND": "0.0.0.0:4440"} | environment(node))
+    broker = re.fullmatch(r"redis://([\w-]+):6379/0", settings.broker_url.get_secret_value())
+    database = re.fullmatch(
+        rf"postgresql://wellnet:{GIVEN['POSTGRES_PASSWORD']}@([\w-]+)/wellnet",
+        settings.database_url.get_secret_value(),
+    )
+    assert broker
+    assert database
+    assert settings.origins == ("http://localhost:8080",)
+    for shared in (broker[1], database[1]):
+        assert SERVICES[node]["depends_on"][shared] == {"condition": "service_healthy"}
+        assert set(SERVICES[shared]["networks"]) <= set(SERVICES[node]["networks"])
+    assert seconds(SERVICES[node]["stop_grace_period"]) >= settings.grace_seconds + 3
+
+
+def test_nodes_are_alike() -> None:
+    assert SERVICES["node-1"] == SERVICES["node-2"]
+    assert {name for name in SERVICES if name.startswith("node")} == set(NODES)
+
+
+def test_every_variable_of_the_example_is_used() -> None:
+    used = set(re.findall(r"\$\{(\w+)", (FOLDER / "compose.yaml").read_text()))
+    assert GIVEN.keys() <= used
+    assert {name for name in used if name.startswith(PREFIX)} <= {
+        f"{PREFIX}{name.upper()}" for name in Settings.model_fields
+    }
+
+
+def test_valkey_keeps_what_it_answered_for() -> None:
+    words = shlex.split(SERVICES["valkey"]["command"])
+    options = dict(zip(words[1::2], words[2::2], strict=True))
+    assert options["--appendonly"] == "yes"
+    assert options["--appendfsync"] == "always"
+    assert options["--maxmemory-policy"] == "noeviction"
+    assert SERVICES["valkey"]["volumes"] == ["valkey:/data"]
+
+
+def test_only_the_proxy_is_reached_from_outside_and_only_from_this_machine() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published == {"proxy": ["127.0.0.1:8080:8080"]}
+    assert COMPOSE["networks"]["data"]["internal"]
+    for kept in ("valkey", "postgres"):
+        assert SERVICES[kept]["networks"] == ["data"]
+
+
+def test_the_proxy_knows_all_nodes_and_waits_for_them() -> None:
+    named = re.findall(r"^\s+server ([\w-]+):4440 ", (FOLDER / "nginx.conf").read_text(), re.MULTILINE)
+    assert named == NODES
+    assert SERVICES["proxy"]["depends_on"] == {node: {"condition": "service_healthy"} for node in NODES}
+    assert SERVICES["proxy"]["volumes"] == ["./nginx.conf:/etc/nginx/nginx.conf:ro"]
+
+
+def test_what_both_proxies_say_is_the_same() -> None:
+    """What clients are answered while nobody serves."""
+    for place in ("@away_stream", "@away"):
+        blocks = [
+            re.search(rf"location {place} {{(.*?)^ *}}$", text, re.MULTILINE | re.DOTALL)
+            for text in ((DEPLOY / "nginx.conf").read_text(), (FOLDER / "nginx.conf").read_text())
+        ]
+        one, other = (block and block[1].split() for block in blocks)
+        assert one
+        assert one == other
+
+
+@pytest.mark.system
+def test_nginx_takes_the_configuration(tmp_path: Path) -> None:
+    hosts = [Change(f"{node}:4440", f"127.0.0.1:{port}") for port, node in enumerate(NODES, 4440)]
+    file = tmp_path / "nginx.conf"
+    file.write_text(changed((FOLDER / "nginx.conf").read_text(), *FOR_TESTS, *hosts))
+    command = [program("nginx"), "-t", "-p", str(tmp_path), "-e", "stderr", "-c", str(file)]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    assert checked.returncode == 0, checked.stderr
