@@ -6,9 +6,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Dialog, Locator, Page, Playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Dialog,
+    Locator,
+    Page,
+    Playwright,
+    expect,
+)
 
 WAIT_MS = 15_000
+expect.set_options(timeout=WAIT_MS)
 DESK, PHONE = (1280, 800), (390, 844)
 """Two screens, in CSS pixels."""
 

@@ -1,6 +1,7 @@
 """The page, from the click to the end of the work, as a person goes through it."""
 
 import asyncio
+import re
 
 import pytest
 from playwright.async_api import Page, Request, expect
@@ -84,7 +85,10 @@ async def test_failure_is_told_and_its_retry_goes_on_where_it_was(
         await button(page, "Eliminar", 6).click()
         await outcome(page, 6, "Fallida")
         failed = card(page, 6).locator('li[data-status="error"]')
-        await expect(failed).to_contain_text("RouterError: Error: El router rechazó")
+        await expect(failed).to_have_text(re.compile("^RouterError: El router rechazó"))
+        await expect(page.locator("#anuncios")).to_contain_text(
+            "Conexión 6, Router: Error: El router rechazó"
+        )
         await expect(row(page, 6)).to_contain_text("Router pendiente")
         await router.behave("normal")
         await card(page, 6).get_by_role("button", name="Reintentar").click()
@@ -97,6 +101,22 @@ async def test_failure_is_told_and_its_retry_goes_on_where_it_was(
         "remove-router": 2,
         "remove-config": 1,
     }
+
+
+async def test_what_is_left_in_a_router_is_cleaned_before_ones_eyes(
+    visiting: Visit, router: RouterControl
+) -> None:
+    async with visiting() as visitor:
+        page = await visitor.open()
+        await router.behave("refusing")
+        await button(page, "Eliminar", 10).click()
+        await outcome(page, 10, "Fallida")
+        await expect(row(page, 10)).to_contain_text("Router pendiente")
+        await router.behave("normal")
+        cleanup = page.get_by_role("article", name=re.compile(r"^Limpieza de router n\.º \d+$"))
+        await expect(cleanup.locator(".card-head .pill")).to_have_text("Completada")
+        await expect(cleanup.get_by_role("button", name="Reintentar")).to_be_hidden()
+        await expect(row(page, 10)).to_contain_text("A medias")
 
 
 async def test_cancelled_is_told_as_such_and_begins_anew(visiting: Visit, router: RouterControl) -> None:

@@ -3,7 +3,7 @@
 import { Card, phase, phaseName, title } from './card.js';
 import { byId, make, say } from './dom.js';
 import { isRunning } from './operations.js';
-import { STATUSES, stepName } from './wording.js';
+import { STATUSES, beforeMessage, stepName } from './wording.js';
 
 /**
  * @import {ProgressClient} from '../progress-client.js'
@@ -139,7 +139,9 @@ class Announcer {
     for (const { step, status, message } of entry.state?.steps ?? []) {
       if (!this.#notes(`${entry.operationId} ${step}`, status) || !isLive) continue;
       if (status === 'completed' || status === 'error') {
-        this.say(`${title(entry)}, ${stepName(step)}: ${STATUSES[status]}. ${status === 'error' ? message : ''}`);
+        const word = STATUSES[status];
+        const told = status === 'error' ? `${beforeMessage(word, message)}${message}` : word;
+        this.say(`${title(entry)}, ${stepName(step)}: ${told}`);
       }
     }
     if (this.#notes(entry.operationId, at) && isLive && at !== 'sending') this.say(`${title(entry)}: ${phaseName(at)}`);

@@ -1,8 +1,8 @@
 // One operation as a card: its steps, its bar, its times, and what can be done about it.
 
 import { Bar, Icon, make, say } from './dom.js';
-import { isRunning } from './operations.js';
-import { OUTCOMES, STATUSES, duration, percent, stepName } from './wording.js';
+import { cleanupOf, isRunning } from './operations.js';
+import { OUTCOMES, STATUSES, beforeMessage, duration, percent, stepName } from './wording.js';
 
 /**
  * @import {StepProgress} from '../progress-client.js'
@@ -35,8 +35,11 @@ const PHASES = {
 export const phaseName = (phase) => PHASES[phase] ?? OUTCOMES[/** @type {keyof typeof OUTCOMES} */ (phase)].name;
 
 /** @param {Pick<Entry, 'idConexion' | 'operationId'>} entry */
-export const title = ({ idConexion, operationId }) =>
-  idConexion === null ? operationId : `Conexión ${idConexion}`;
+export function title({ idConexion, operationId }) {
+  if (idConexion !== null) return `Conexión ${idConexion}`;
+  const cleanup = cleanupOf(operationId);
+  return cleanup === null ? operationId : `Limpieza de router n.º ${cleanup}`;
+}
 
 export class Card {
   #entry;
@@ -139,7 +142,12 @@ export class Card {
       return isLive ? 'Enviando la orden al servidor…' : 'La orden se enviará en cuanto el servidor responda.';
     }
     if (at === 'cancelling') return 'El paso en curso termina; después no empieza ninguno más.';
-    return at === 'running' ? '' : OUTCOMES[/** @type {keyof typeof OUTCOMES} */ (at)].meaning;
+    const isCleanup = cleanupOf(this.#entry.operationId) !== null;
+    if (at === 'running') return isCleanup ? 'El servidor termina por sí mismo lo que quedó en un router.' : '';
+    const { meaning } = OUTCOMES[/** @type {keyof typeof OUTCOMES} */ (at)];
+    if (at !== 'failed') return meaning;
+    if (isCleanup) return `${meaning} El servidor lo intentará de nuevo.`;
+    return this.#entry.idConexion === null ? meaning : `${meaning} Al reintentar se salta lo que ya está hecho.`;
   }
 
   /** @param {string} at */
@@ -186,9 +194,10 @@ class StepLine {
   show({ status, message, progress }, at) {
     const isInterrupted = status === 'error' && at === 'interrupted';
     const look = isInterrupted ? 'interrupted' : status;
+    const word = isInterrupted ? 'Interrumpido' : STATUSES[status];
     this.element.dataset['status'] = look;
     this.#icon.show(look);
-    say(this.#status, isInterrupted ? 'Interrumpido: ' : `${STATUSES[status]}: `);
+    say(this.#status, beforeMessage(word, message));
     say(this.#message, message);
     say(this.#percent, percent(progress));
     this.#bar.show(progress);

@@ -2,7 +2,7 @@
 
 import { phase } from './card.js';
 import { Bar, byId, make, say } from './dom.js';
-import { isRunning } from './operations.js';
+import { cleanupOf, isRunning } from './operations.js';
 import { read } from './reading.js';
 import { percent } from './wording.js';
 
@@ -15,6 +15,10 @@ import { percent } from './wording.js';
 
 const PAGE = 25;
 const TYPING_MS = 250;
+/** How often it is looked whether routers that could not be cleaned have been: nobody tells of another's clean-up. */
+const PENDING_MS = 15_000;
+/** The server forgets a clean-up just after it has told that it is done. */
+const SETTLE_MS = 500;
 
 export class Connections {
   #userId;
@@ -48,6 +52,7 @@ export class Connections {
     for (const type of ['changed', 'forgotten']) {
       operations.addEventListener(type, (event) => this.#hear(/** @type {MessageEvent<Entry>} */ (event).data));
     }
+    setInterval(() => this.#refreshPending(), PENDING_MS);
   }
 
   /** Reads the first page anew. */
@@ -119,10 +124,16 @@ export class Connections {
   }
 
   /** @param {Entry} entry */
-  #hear({ idConexion }) {
+  #hear({ idConexion, operationId, endedAt }) {
+    if (cleanupOf(operationId) !== null && endedAt !== null) setTimeout(() => this.#refreshPending(), SETTLE_MS);
     const row = idConexion === null ? undefined : this.#rows.get(idConexion);
     if (!row || idConexion === null) return;
     if (row.show(this.#operations.ofConnection(idConexion))) this.#refresh(idConexion);
+  }
+
+  #refreshPending() {
+    if (document.visibilityState === 'hidden') return;
+    for (const [idConexion, row] of this.#rows) if (row.isPending) this.#refresh(idConexion);
   }
 
   /** What is left of a connection after an attempt is the server's to say. @param {number} idConexion */
@@ -168,6 +179,11 @@ class Row {
       make('div', { class: 'row-action' }, this.#button),
       this.#bar.element,
     );
+  }
+
+  /** Whether something of it may still stand in its router. */
+  get isPending() {
+    return this.#connection.limpieza_pendiente;
   }
 
   /**

@@ -21,6 +21,7 @@ import { read } from './reading.js';
 
 const ENDPOINT = '/api/conexiones/eliminar';
 const KIND = 'eliminar-conexion';
+const CLEANUP = /^limpieza-(\d{1,18})$/;
 const OF_CONNECTION = new RegExp(`^${KIND}-(\\d{1,18})-`);
 /** How many operations are looked up for the times that events do not tell. */
 const LOOKED_UP = 100;
@@ -28,6 +29,16 @@ const LOOKED_UP = 100;
 /** The connection that an operation of this page removes. @param {string} operationId */
 export function connectionOf(operationId) {
   const match = OF_CONNECTION.exec(operationId);
+  return match ? Number(match[1]) : null;
+}
+
+/**
+ * The number of the clean-up that the operation is: the server does these by itself, where something was left in a
+ * router.
+ * @param {string} operationId
+ */
+export function cleanupOf(operationId) {
+  const match = CLEANUP.exec(operationId);
   return match ? Number(match[1]) : null;
 }
 

@@ -20,10 +20,17 @@ export const STATUSES = {
   error: 'Error',
 };
 
+/**
+ * What is put before a step's message for whoever cannot see its icon; a message may say it itself.
+ * @param {string} status
+ * @param {string} message
+ */
+export const beforeMessage = (status, message) => (message.startsWith(status) ? '' : `${status}: `);
+
 /** @type {Record<NonNullable<OperationState['outcome']>, {name: string, meaning: string}>} */
 export const OUTCOMES = {
   completed: { name: 'Completada', meaning: '' },
-  failed: { name: 'Fallida', meaning: 'Un paso falló. Al reintentar se salta lo que ya está hecho.' },
+  failed: { name: 'Fallida', meaning: 'Un paso falló.' },
   interrupted: {
     name: 'Interrumpida',
     meaning: 'El servidor se detuvo a mitad del trabajo: lo que quedó en duda se dice en el paso.',
@@ -70,7 +77,8 @@ export const clockTime = (ms) => TIME.format(ms);
 
 /** @param {number} ms */
 export function duration(ms) {
-  const seconds = Math.max(0, Math.floor(ms / 1000));
+  if (ms < 1000) return 'menos de 1 s';
+  const seconds = Math.floor(ms / 1000);
   const minutes = Math.floor(seconds / 60);
   if (minutes === 0) return `${seconds} s`;
   if (minutes < 60) return `${minutes} min ${String(seconds % 60).padStart(2, '0')} s`;
