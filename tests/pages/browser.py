@@ -97,7 +97,7 @@ async def visit(
         yield visitor
     finally:
         await context.close()
-    assert visitor.complaints == []
+    assert not visitor.complaints, visitor.complaints
 
 
 def button(page: Page, what: str, number: int) -> Locator:
@@ -126,6 +126,11 @@ async def in_step(page: Page, number: int, step: str) -> None:
     """Wait until that step runs."""
     line = card(page, number).locator('li[data-status="in_progress"]')
     await line.get_by_text(step, exact=True).wait_for()
+
+
+def banner(page: Page) -> Locator:
+    """What is said where the page may not be up to date."""
+    return page.locator("#aviso")
 
 
 async def total(page: Page, number: int) -> int:

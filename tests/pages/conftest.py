@@ -15,7 +15,9 @@ from tests.conftest import demo_settings
 from tests.harness import RouterControl, ServerProcess, free_port
 from tests.pages.browser import Visitor, launch, visit
 
-PACE_SECONDS = 0.3
+PACE_SECONDS = 0.1
+STREAMS = 3
+"""How many connections a person may have: fewer than they have tabs."""
 
 
 class Visit(Protocol):
@@ -41,6 +43,7 @@ def held_settings(router_port: int, **settings: object) -> dict[str, object]:
         {
             "demo_pace_seconds": PACE_SECONDS,
             "demo_router_bind": f"127.0.0.1:{router_port}",
+            "streams_per_user": STREAMS,
             "router_timeout_seconds": 50,
             "router_attempts": 1,
             **settings,

@@ -147,8 +147,10 @@ async def test_page_that_is_closed_half_way_leaves_nothing_half_done(
         await router.behave("normal")
         async with server.http(user=visitor.user) as http:
             (operation,) = (await http.get("/api/operaciones")).json()["operations"]
-            stream = f"/sse/operations/{operation['operation_id']}"
-            assert "event: end" in (await http.get(stream, timeout=10)).text
+            identity = operation["operation_id"]
+            assert "event: end" in (await http.get(f"/sse/operations/{identity}")).text
+            ended = (await http.get(f"/api/operaciones/{identity}")).json()
+        assert [step["status"] for step in ended["steps"]] == ["completed"] * 3
         page = await visitor.open()
         await expect(row(page, 8)).to_contain_text("Eliminada")
         await page.locator("#historial summary").click()
