@@ -44,6 +44,7 @@ LAYERS = {
     "cli": layer(95, "httpx"),
     "asgi": layer(90, "quart"),
     "app": layer(85, "quart"),
+    "doctor": layer(88, "httpx"),
     "server": layer(80, "hypercorn"),
     "web": layer(70, "quart"),
     "extension": layer(60, "quart"),

@@ -1,4 +1,4 @@
-"""`wellnet-sse`: serve, show, and the commands of terminal/."""
+"""`wellnet-sse`: serve, show, and the commands of terminal/ and doctor/."""
 
 import asyncio
 import contextlib
@@ -15,6 +15,7 @@ import httpx
 
 from wellnet_sse import __version__, logs
 from wellnet_sse.app import create_app, drain, open_history, services
+from wellnet_sse.doctor.commands import config, doctor
 from wellnet_sse.errors import ConfigurationError
 from wellnet_sse.provisioning.demo import demo_router_entries, seed
 from wellnet_sse.server import runner, sockets, tls
@@ -36,7 +37,7 @@ def main() -> None:
     """Live progress of long operations: SSE, a WebSocket shim and curl."""
 
 
-for command in (watch, run, publish):
+for command in (watch, run, publish, doctor, config):
     main.add_command(command)
 
 

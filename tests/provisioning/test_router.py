@@ -128,6 +128,8 @@ async def test_connecting_takes_any_answer_for_an_answer(
     """Protocol §6: a refusing router fails at its work, after 60, and not while connecting, after 20."""
     simulator.behave(Behaviour(mode="refusing", refuses_all=True, refusal_status=503))
     await routers.router(router_url).connect()
+    with pytest.raises(RouterRefusedError):
+        await routers.router(router_url).check()
 
 
 @pytest.mark.parametrize(("status", "calls"), [(500, FAST.attempts), (400, 1), (403, 1)])

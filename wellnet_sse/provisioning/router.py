@@ -9,6 +9,7 @@ import json
 import re
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -108,15 +109,19 @@ class Router:
         self._send = send
         self._limits = limits
 
+    async def check(self) -> None:
+        """See that the router takes our account. Raises `RouterRefusedError`, `RouterUnreachableError`."""
+        reply = await self._send("GET", "system/identity", {})
+        if reply.status != 200:
+            raise _refusal(reply.status)
+
     async def connect(self) -> None:
         """See that the router answers, whatever it answers: a refusal is the work's to meet (protocol §6).
 
         Raises `RouterUnreachableError`.
         """
-        try:
-            await self._send("GET", "system/identity", {})
-        except RouterRefusedError:
-            return
+        with suppress(RouterRefusedError):
+            await self.check()
 
     async def remove_address(self, address: str, *, on_write: OnWrite | None = None) -> None:
         """Remove every entry of exactly this address, and read back that none is left.

@@ -1,0 +1,1 @@
+"""What is wrong with an installation, or between a running server and its readers, and what mends it."""
