@@ -151,7 +151,24 @@ def _broker(settings: Settings, database: Database) -> Broker:
             lock_wait_seconds=settings.grace_seconds + LOCK_MARGIN_SECONDS,
             clock=wall_clock_ms,
         )
-    raise ConfigurationError("WELLNET_BROKER_URL: this version knows sql:// and memory://")
+    return _valkey_broker(settings, url, history_ms)
+
+
+def _valkey_broker(settings: Settings, url: str, history_ms: int) -> Broker:
+    try:
+        from wellnet_sse.brokers.valkey import ValkeyBroker  # noqa: PLC0415 - an extra, which may be missing
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            "WELLNET_BROKER_URL: this version knows sql:// and memory://, and with the extra "
+            "wellnet-sse[valkey] also redis://"
+        ) from error
+    return ValkeyBroker(
+        url,
+        history_ms=history_ms,
+        history_events=settings.history_events,
+        wait_seconds=settings.broker_wait_seconds,
+        clock=wall_clock_ms,
+    )
 
 
 def _pace(seconds: float) -> Pace:

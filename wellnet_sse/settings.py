@@ -76,7 +76,11 @@ class Settings(BaseModel):
     )
     broker_url: SecretStr = Field(
         SecretStr("sql://"),
-        description="Where history lives: `sql://` (durable, in the database, one process), `memory://`",
+        description="Where history lives: `sql://` (durable, in the database, one process), `memory://`, or "
+        "Valkey for any number of processes: `redis://…`, `rediss://…`, `redis+sentinel://…`, `redis+cluster://…`",
+    )
+    broker_wait_seconds: Annotated[float, Field(ge=0.1, le=60)] = Field(
+        3, description="How long a publisher waits for a Valkey that is away before it gets 503"
     )
     sqlite_synchronous: SqliteSynchronous = Field(
         SqliteSynchronous.NORMAL,

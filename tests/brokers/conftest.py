@@ -10,6 +10,7 @@ import pytest
 from tests.progress.clock import FakeClock
 from wellnet_sse.brokers.memory import MemoryBroker
 from wellnet_sse.brokers.sql import SqlBroker
+from wellnet_sse.brokers.valkey import ValkeyBroker
 from wellnet_sse.progress.broker import Broker
 from wellnet_sse.storage.database import Database
 
@@ -59,10 +60,32 @@ def sql(kind: str) -> Factory:
     return make
 
 
+VALKEYS = ("valkey", "valkey_cluster")
+
+
+def valkey(servers: str) -> Factory:
+    @asynccontextmanager
+    async def make(request: pytest.FixtureRequest, terms: Terms) -> AsyncIterator[Broker]:
+        broker = ValkeyBroker(
+            request.getfixturevalue(servers).url,
+            history_ms=terms.history_ms,
+            history_events=terms.history_events,
+            wait_seconds=5,
+            clock=terms.clock,
+            lease_clock=terms.clock,
+        )
+        await broker.start()
+        yield broker
+        await broker.aclose()
+
+    return make
+
+
 FACTORIES: dict[str, Factory] = {
     "memory": memory,
     "sqlite": sql("sqlite"),
     "postgresql": sql("postgresql"),
+    **{servers: valkey(servers) for servers in VALKEYS},
 }
 
 
@@ -78,12 +101,23 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture(params=FACTORIES)
-async def make_broker(request: pytest.FixtureRequest, clock: FakeClock) -> AsyncIterator[MakeBroker]:
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which broker; a server that it needs is started here, where no loop runs yet."""
+    name: str = request.param
+    if name in VALKEYS:
+        request.getfixturevalue(name)
+    return name
+
+
+@pytest.fixture
+async def make_broker(
+    request: pytest.FixtureRequest, kind: str, clock: FakeClock
+) -> AsyncIterator[MakeBroker]:
     async with AsyncExitStack() as stack:
 
         async def make(*, history_seconds: float = 86400, history_events: int = 10_000) -> Broker:
             terms = Terms(int(history_seconds * 1000), history_events, clock.wall_ms)
-            return await stack.enter_async_context(FACTORIES[request.param](request, terms))
+            return await stack.enter_async_context(FACTORIES[kind](request, terms))
 
         yield make
 

@@ -30,6 +30,8 @@ class BrokerWrapper:
     def __init__(self, inner: Broker) -> None:
         self.inner = inner
         self.attach = inner.attach
+        self.watch = inner.watch
+        self.unwatch = inner.unwatch
         self.start = inner.start
         self.aclose = inner.aclose
         self.silent = inner.silent

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from wellnet_sse.brokers.activity import Activity
+from wellnet_sse.brokers.alone import Alone
 from wellnet_sse.errors import UnprocessableError
 from wellnet_sse.progress.broker import (
     LEASE_MS,
@@ -50,7 +51,7 @@ class _Log:
         return self.cursor if self.seq else None
 
 
-class MemoryBroker:
+class MemoryBroker(Alone):
     """`memory://`: the whole contract but for durability.
 
     `history_ms` and `history_events` bound what is kept of each user; `clock` gives milliseconds since 1970.

@@ -88,11 +88,18 @@ class Broker(Protocol):
 
     An event is durable, and later readers will see it, once `append` has returned; it was fed to the hub
     before that, so a publisher that is cancelled in between hides nothing from readers. Every method may
-    raise UnavailableError while the broker's store is away, and then has changed nothing.
+    raise UnavailableError while the broker's store is away. An append has then changed nothing, as far as
+    that can be known: where the store is lost while it answers, it may keep what nobody was told of.
     """
 
     def attach(self, feed: Feed) -> None:
-        """Feed every entry, of this process and of others, to `feed` from now on."""
+        """Feed every entry of this process, and of others those of watched users, to `feed` from now on."""
+
+    def watch(self, user_id: UserId) -> None:
+        """Feed what other processes append for this user, too, from the next `since` on: somebody reads."""
+
+    def unwatch(self, user_id: UserId) -> None:
+        """Nobody reads any more."""
 
     async def start(self) -> None:
         """Open the store. Raises ConfigurationError where it cannot be used."""
@@ -147,7 +154,10 @@ class Broker(Protocol):
         """Whether the holder's lease, whichever process it is, is not over."""
 
     async def orphans(self) -> Sequence[tuple[UserId, str, Sequence[str]]]:
-        """The operations with runs whose holder's lease is over, and the ids of those runs."""
+        """The operations with runs whose holder's lease is over, and the ids of those runs.
+
+        None where nobody at all was heard of for half a lease, until all have had time to say that they live.
+        """
 
     async def check(self) -> None:
         """Return where the store can be used now. Raises UnavailableError."""

@@ -162,7 +162,10 @@ class Hub:
 
     def join(self, subscription: Subscription) -> None:
         """See `Home.join`."""
-        channel = self._channels.setdefault(subscription.user_id, _Channel())
+        channel = self._channels.get(subscription.user_id)
+        if channel is None:
+            channel = self._channels[subscription.user_id] = _Channel()
+            self._broker.watch(subscription.user_id)
         channel.audience(subscription).join(subscription)
         self.emptied.clear()
         if self._closing is not None:
@@ -175,6 +178,7 @@ class Hub:
         channel.leave(subscription)
         if not channel:
             del self._channels[subscription.user_id]
+            self._broker.unwatch(subscription.user_id)
         if not self._channels:
             self.emptied.set()
 

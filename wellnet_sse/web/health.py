@@ -20,7 +20,20 @@ def blueprint(services: Services) -> Blueprint:
     async def sample() -> None:
         metrics.sample_deliveries(progress.hub.deliveries)
 
+    is_up = False
+
+    async def look() -> None:
+        nonlocal is_up
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_SECONDS):
+                await progress.broker.check()
+            is_up = True
+        except (UnavailableError, TimeoutError):
+            is_up = False
+
     progress.keeper.add("sample", SAMPLE_SECONDS, sample)
+    progress.keeper.add("look", SAMPLE_SECONDS, look)
+    metrics.expose("broker_up", "Whether history can be read and written", lambda: is_up)
     metrics.expose("connections", "Open streams and sockets", lambda: len(services.slots))
     metrics.expose("active_operations", "Operations that have not ended", progress.broker.active_operations)
     metrics.expose("running_work", "Supervised tasks", lambda: len(progress.supervisor))
@@ -43,7 +56,9 @@ def blueprint(services: Services) -> Blueprint:
                 await services.database.ping()
                 await progress.broker.check()
         except TimeoutError as error:
-            raise UnavailableError("La base de datos tarda demasiado", retry_after_seconds=5) from error
+            raise UnavailableError(
+                "La base de datos o el historial tardan demasiado", retry_after_seconds=5
+            ) from error
         response: Response = jsonify({"status": "ok"})
         return response
 

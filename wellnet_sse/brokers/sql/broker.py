@@ -4,6 +4,7 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 
+from wellnet_sse.brokers.alone import Alone
 from wellnet_sse.brokers.sql import identity
 from wellnet_sse.brokers.sql.cache import RECENT_MS, Cache, Known
 from wellnet_sse.brokers.sql.lock import ProcessLock
@@ -32,7 +33,7 @@ TRIM_ENTRIES = 5000
 """How many entries are forgotten at a time, so that no publisher waits long for it."""
 
 
-class SqlBroker:
+class SqlBroker(Alone):
     """`sql://`, on SQLite or PostgreSQL.
 
     `history_ms` and `history_events` bound what is kept of each user; `lock_wait_seconds` is how long another

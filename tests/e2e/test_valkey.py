@@ -1,0 +1,75 @@
+"""Servers whose history is in Valkey."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import MakeServer
+from tests.harness import SseReader, ValkeyServer, eventually
+
+UPDATE = {"status": "in_progress", "message": "Copiando...", "progress": 40}
+
+
+@pytest.fixture
+async def own_valkey(tmp_path: Path) -> AsyncIterator[ValkeyServer]:
+    async with ValkeyServer(tmp_path / "valkey") as server:
+        yield server
+
+
+async def _is_up(client: httpx.AsyncClient) -> bool:
+    return "wellnet_broker_up 1.0" in (await client.get("/metrics")).text
+
+
+async def _is_down(client: httpx.AsyncClient) -> bool:
+    return "wellnet_broker_up 0.0" in (await client.get("/metrics")).text
+
+
+async def _publish(client: httpx.AsyncClient, operation_id: str) -> httpx.Response:
+    return await client.post(f"/api/operaciones/{operation_id}/pasos/copy", json=UPDATE)
+
+
+async def test_what_one_server_is_told_is_streamed_by_another(
+    make_server: MakeServer, valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    database_url = f"sqlite+aiosqlite:///{tmp_path}/both.db"
+    here = await make_server(demo=False, broker_url=valkey.url, database_url=database_url)
+    there = await make_server(demo=False, broker_url=valkey.url, database_url=database_url)
+    async with (
+        here.http(user=7) as client,
+        there.http(user=7) as other,
+        SseReader(f"{there.url}/sse/progress?userId=7") as reader,
+    ):
+        await reader.until_live()
+        answer = await _publish(client, "import-1")
+        assert answer.status_code == 201
+        event = await reader.next()
+        assert event.id == answer.json()["cursor"]
+        assert (await other.get("/api/operaciones/import-1")).json()["cursor"] == event.id
+
+
+async def test_while_valkey_is_away_publishers_hear_so_and_streams_stay_open(
+    make_server: MakeServer, own_valkey: ValkeyServer
+) -> None:
+    server = await make_server(
+        demo=False, broker_url=own_valkey.url, broker_wait_seconds=0.3, heartbeat_seconds=0.5
+    )
+    async with server.http(user=7) as client, SseReader(f"{server.url}/sse/progress?userId=7") as reader:
+        await reader.until_live()
+        assert await eventually(lambda: _is_up(client))
+        await own_valkey.kill()
+        refused = await _publish(client, "import-1")
+        assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+        assert int(refused.headers["Retry-After"]) > 0
+        assert (await client.get("/readyz")).status_code == 503
+        await eventually(lambda: _is_down(client))
+        async with SseReader(f"{server.url}/sse/operations/import-1?userId=7") as late:
+            assert (await late.opened()).status == 200
+            await own_valkey.start()
+            await eventually(lambda: _is_up(client))
+            answer = await _publish(client, "import-1")
+            assert answer.status_code == 201
+            for one in (reader, late):
+                event = await one.until(lambda event: event.event == "message")
+                assert event[-1].id == answer.json()["cursor"]

@@ -1,0 +1,13 @@
+"""What a broker is spared whose history one process has for itself."""
+
+from wellnet_sse.progress.events import UserId
+
+
+class Alone:
+    """The part of the port that is about other processes, where there are none."""
+
+    def watch(self, user_id: UserId) -> None:
+        """See `Broker.watch`: nobody else appends."""
+
+    def unwatch(self, user_id: UserId) -> None:
+        """See `Broker.unwatch`."""

@@ -1,0 +1,242 @@
+"""The `valkey` broker: durable history in Valkey or Redis, shared by any number of processes."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from wellnet_sse.brokers.valkey import scripts
+from wellnet_sse.brokers.valkey.entries import load_operations, load_records
+from wellnet_sse.brokers.valkey.heads import Heads
+from wellnet_sse.brokers.valkey.link import Call, Link
+from wellnet_sse.brokers.valkey.names import BUCKETS, bucket_key, user_keys
+from wellnet_sse.brokers.valkey.request import Terms
+from wellnet_sse.brokers.valkey.scripts import Script
+from wellnet_sse.brokers.valkey.shards import Reply
+from wellnet_sse.brokers.valkey.url import parse
+from wellnet_sse.brokers.valkey.watches import Watches
+from wellnet_sse.brokers.valkey.writer import Writer
+from wellnet_sse.errors import ConfigurationError, UnavailableError
+from wellnet_sse.progress.broker import (
+    LEASE_MS,
+    Appended,
+    Change,
+    Feed,
+    Gap,
+    IdempotencyKey,
+    Page,
+    State,
+    Wanted,
+)
+from wellnet_sse.progress.events import Cursor, Record, UserId
+from wellnet_sse.progress.operation import Entry, Operation
+
+START_SECONDS = 10.0
+"""How long the store may be away when the server starts: both may have been started together."""
+START_PAUSE_SECONDS = 0.2
+LOOK_AT = 2000
+"""How many entries are looked at for those of one operation; then others have their turn."""
+
+
+class ValkeyBroker:
+    """`redis://…` and its kin, see `url.py`; several processes, also on several machines, share one history.
+
+    `history_ms` and `history_events` bound what is kept of each user; `wait_seconds` is how long whoever asks
+    waits for a store that is away; `clock` gives milliseconds since 1970. Leases go by `lease_clock`; where
+    none is given, by the store's own: the clocks of machines differ.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        history_ms: int,
+        history_events: int,
+        wait_seconds: float,
+        clock: Callable[[], int],
+        lease_clock: Callable[[], int] | None = None,
+    ) -> None:
+        address = parse(url)
+        self._history_ms = history_ms
+        self._history_events = history_events
+        self._clock = clock
+        self._lease_clock = lease_clock
+        self._link = Link(address, wait_seconds=wait_seconds)
+        self._heads = Heads(clock)
+        self._watches = Watches(self._link, self._heads, address.database)
+        self._writer = Writer(
+            self._link,
+            self._heads,
+            Terms(history_ms, history_events, address.database),
+            clock=clock,
+            wait_seconds=wait_seconds,
+            show=self._watches.show,
+        )
+        self._open = 0
+
+    def attach(self, feed: Feed) -> None:
+        """See `Broker.attach`."""
+        self._watches.feed = feed
+
+    async def start(self) -> None:
+        """See `Broker.start`."""
+        patient_until = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                await self._link.open()
+                break
+            except UnavailableError as error:
+                if time.monotonic() > patient_until:
+                    raise ConfigurationError("WELLNET_BROKER_URL: el servidor no responde") from error
+                await asyncio.sleep(START_PAUSE_SECONDS)
+        self._watches.start()
+
+    async def aclose(self) -> None:
+        """See `Broker.aclose`."""
+        await self._writer.aclose()
+        await self._watches.aclose()
+        await self._link.aclose()
+
+    async def append(
+        self, user_id: UserId, operation_id: str, change: Change, *, key: IdempotencyKey | None = None
+    ) -> Appended:
+        """See `Broker.append`."""
+        appended = await self._writer.append(user_id, operation_id, change, key)
+        if appended.records:
+            await self._watches.fed(user_id, appended.records[-1].cursor)
+        return appended
+
+    def watch(self, user_id: UserId) -> None:
+        """See `Broker.watch`."""
+        self._watches.watch(user_id)
+
+    def unwatch(self, user_id: UserId) -> None:
+        """See `Broker.unwatch`."""
+        self._watches.unwatch(user_id)
+
+    async def since(
+        self, user_id: UserId, cursor: Cursor, *, operation_id: str | None = None, limit: int = 256
+    ) -> Page | Gap:
+        """See `Broker.since`."""
+        await self._watches.heard(user_id)
+        args = (operation_id or "", cursor.epoch, cursor.seq, limit, LOOK_AT)
+        newest, floor, found = await self._read(user_id, scripts.PAGE, (), *args)
+        if not found:
+            return Gap(str(cursor), *_bounds(newest, floor))
+        upto = newest._replace(seq=int(found[0]))
+        level = upto == newest
+        if level:
+            self._watches.found(user_id, newest)
+        return Page(load_records(newest.epoch, found[1]), upto, level)
+
+    async def state(self, user_id: UserId, wanted: Wanted) -> State:
+        """See `Broker.state`."""
+        newest, _, operations = await self._operations(user_id, wanted)
+        placed: list[tuple[int, Entry]] = []
+        for operation in operations:
+            placed += [(step.seq, step.event) for step in operation.steps.values()]
+            if operation.outcome is not None and operation.ending is not None:
+                placed.append((operation.ending_seq, operation.ending))
+        records = [Record(newest._replace(seq=seq), entry) for seq, entry in sorted(placed)]
+        one = wanted.operation_id is not None
+        return State(records, newest, one and bool(operations) and operations[0].outcome is not None)
+
+    async def bounds(self, user_id: UserId) -> tuple[Cursor | None, Cursor | None]:
+        """See `Broker.bounds`."""
+        newest, floor, _ = await self._read(user_id, scripts.PAGE, (), "", "", 0, 0, 0)
+        return _bounds(newest, floor)
+
+    async def operation(self, user_id: UserId, operation_id: str) -> tuple[Operation, Cursor] | None:
+        """See `Broker.operation`."""
+        newest, _, operations = await self._operations(user_id, Wanted(operation_id))
+        return (operations[0], newest._replace(seq=operations[0].last_seq)) if operations else None
+
+    async def operations(
+        self, user_id: UserId, *, limit: int, before: tuple[int, str] | None = None
+    ) -> Sequence[tuple[Operation, Cursor]]:
+        """See `Broker.operations`."""
+        before_ms, name = before or ("", "")
+        own = user_keys(user_id)
+        newest, _, found = await self._read(user_id, scripts.LISTING, (own.started,), name, limit, before_ms)
+        return [(one, newest._replace(seq=one.last_seq)) for one in load_operations(found[0])]
+
+    async def silent(
+        self, before_ms: int, *, in_step_before_ms: int | None = None
+    ) -> Sequence[tuple[UserId, str]]:
+        """See `Broker.silent`; also counts what has not ended, over all processes."""
+        in_step_ms = before_ms if in_step_before_ms is None else in_step_before_ms
+        counted = self._writer.opened
+        answers = await self._of_all(scripts.SILENT, ("resting", "in_step", "runs"), before_ms, in_step_ms)
+        self._open = sum(open_ for open_, _ in answers) - counted
+        return [_place(name) for _, names in answers for name in names]
+
+    async def renew(self, holder: str, *, lease_ms: int = LEASE_MS) -> None:
+        """See `Broker.renew`."""
+        await self._of_all(scripts.RENEW, ("leases",), self._lease_now(), holder, lease_ms)
+
+    async def alive(self, holder: str) -> bool:
+        """See `Broker.alive`."""
+        call = Call(0, scripts.ALIVE, (bucket_key(0, "leases"),), (self._lease_now(), holder))
+        return bool(await self._link.ask(call))
+
+    async def orphans(self) -> Sequence[tuple[UserId, str, Sequence[str]]]:
+        """See `Broker.orphans`; nobody, where the store itself may have been away."""
+        answers = await self._of_all(scripts.ORPHANS, ("leases", "runs"), self._lease_now())
+        return [
+            (*_place(name), [run.decode() for run in runs]) for answer in answers for name, runs in answer
+        ]
+
+    async def check(self) -> None:
+        """See `Broker.check`."""
+        await self._link.check()
+
+    async def trim(self) -> None:
+        """See `Broker.trim`."""
+        before_ms = self._clock() - self._history_ms
+        for users in await self._of_all(scripts.DUE, ("users",), before_ms):
+            for user_id in map(UserId, map(int, users)):
+                own = user_keys(user_id)
+                keys = (own.open, own.endings, own.finished, own.started)
+                args = (before_ms, self._history_ms, self._history_events)
+                while await self._link.ask(self._heads.call(user_id, scripts.TRIM, keys, *args)):
+                    pass
+
+    def active_operations(self) -> int:
+        """See `Broker.active_operations`: of all processes a second ago, and what began here since."""
+        return max(0, self._open + self._writer.opened)
+
+    async def _operations(self, user_id: UserId, wanted: Wanted) -> tuple[Cursor, int, list[Operation]]:
+        own = user_keys(user_id)
+        bounds = (wanted.ended_after_seq, wanted.ended_since_ms, wanted.newest)
+        args = ["" if bound is None else bound for bound in bounds]
+        newest, floor, found = await self._read(
+            user_id, scripts.STATE, (own.open, own.endings, own.finished), wanted.operation_id or "", *args
+        )
+        return newest, floor, load_operations(found[0])
+
+    async def _read(
+        self, user_id: UserId, script: Script, keys: Sequence[str], *args: str | int
+    ) -> tuple[Cursor, int, Sequence[Reply]]:
+        """The user's newest place, the floor, and what else the script gives."""
+        reply = await self._link.ask(self._heads.call(user_id, script, keys, *args))
+        return self._heads.taken(user_id, reply)
+
+    async def _of_all(self, script: Script, names: Sequence[str], *args: str | int) -> list[Reply]:
+        """Run a script in every bucket."""
+        return await self._link.ask_all(
+            [
+                Call(bucket, script, [bucket_key(bucket, name) for name in names], args)
+                for bucket in range(BUCKETS)
+            ]
+        )
+
+    def _lease_now(self) -> int | str:
+        return "" if self._lease_clock is None else self._lease_clock()
+
+
+def _bounds(newest: Cursor, floor: int) -> tuple[Cursor | None, Cursor | None]:
+    return newest._replace(seq=floor + 1) if floor < newest.seq else None, newest if newest.seq else None
+
+
+def _place(name: bytes) -> tuple[UserId, str]:
+    user, _, operation_id = name.decode().partition(":")
+    return UserId(int(user)), operation_id

@@ -1,0 +1,138 @@
+"""The way to the store: scripts are run where their buckets are."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    ClusterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
+
+from wellnet_sse.brokers.valkey import scripts
+from wellnet_sse.brokers.valkey.scripts import Script
+from wellnet_sse.brokers.valkey.shards import AwayError, RefusedError, Reply, Shard, shards_of
+from wellnet_sse.brokers.valkey.url import Address
+from wellnet_sse.errors import ConfigurationError, UnavailableError
+
+REFUSED = (AskError, ClusterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
+"""Answers that say: not here, or not now. Nothing was done."""
+
+
+class Call(NamedTuple):
+    """A script to be run in a bucket."""
+
+    bucket: int
+    script: Script
+    keys: Sequence[str]
+    args: Sequence[str | int]
+
+
+class Link:
+    """Runs scripts where their buckets are."""
+
+    def __init__(self, address: Address, *, wait_seconds: float) -> None:
+        self._wait_seconds = wait_seconds
+        self.shards = shards_of(address)
+        self.faults = 0
+        """How often the store was away; whoever holds something against it looks again when this grows."""
+
+    async def open(self) -> None:
+        """Find the store. Raises ConfigurationError where it refuses us, and AwayError."""
+        try:
+            await self.shards.refresh()
+            await self.check()
+        except AwayError as error:
+            cause = error.__cause__
+            if isinstance(cause, AuthenticationError):
+                raise ConfigurationError(
+                    "WELLNET_BROKER_URL: el servidor no acepta el usuario o la contraseña"
+                ) from None
+            raise
+
+    async def aclose(self) -> None:
+        """Let go of it."""
+        await self.shards.aclose()
+
+    async def check(self) -> None:
+        """Whether every node answers. Raises UnavailableError."""
+        for shard in self.shards.all():
+            (reply,) = await self._exchange(shard, [("PING",)])
+            if isinstance(reply, ResponseError):
+                raise RefusedError from reply
+
+    async def ask(self, call: Call) -> Reply:
+        """Run one script that may be run twice; gives its answer. Raises UnavailableError."""
+        return (await self.ask_all([call]))[0]
+
+    async def ask_all(self, calls: Sequence[Call]) -> list[Reply]:
+        """Run scripts that may be run twice, wherever they belong. Raises UnavailableError."""
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                try:
+                    return await self._ask_all(calls)
+                except UnavailableError:
+                    # A connection may have been cut, or the bucket have moved: once more, over a new one.
+                    await self.mend()
+                    return await self._ask_all(calls)
+        except TimeoutError:
+            self.faults += 1
+            raise AwayError from None
+
+    async def _ask_all(self, calls: Sequence[Call]) -> list[Reply]:
+        replies = await self.run(calls)
+        for reply in replies:
+            if isinstance(reply, REFUSED):
+                raise RefusedError from reply
+            if isinstance(reply, ResponseError):
+                raise reply
+        return replies
+
+    async def run(self, calls: Sequence[Call]) -> list[Reply]:
+        """Run scripts once, those of a node in order; each answer may be a ResponseError.
+
+        Raises AwayError, and then any of them may have been run.
+        """
+        by_shard: dict[Shard, list[int]] = {}
+        for number, call in enumerate(calls):
+            by_shard.setdefault(self.shards.of(call.bucket), []).append(number)
+        answers: dict[int, Reply] = {}
+        for shard, numbers in by_shard.items():
+            replies = await self._run(shard, [calls[number] for number in numbers])
+            answers |= zip(numbers, replies, strict=True)
+        return [answers[number] for number in range(len(calls))]
+
+    async def mend(self) -> None:
+        """After a failure: see which nodes there are now."""
+        with contextlib.suppress(AwayError):
+            await self.shards.refresh()
+
+    async def _run(self, shard: Shard, calls: Sequence[Call]) -> list[Reply]:
+        replies = await self._exchange(shard, [_command(call) for call in calls])
+        unknown = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:  # it was started anew, or another took its place
+            await self._exchange(shard, [("SCRIPT", "LOAD", script.source) for script in scripts.ALL])
+            again = await self._exchange(shard, [_command(calls[n]) for n in unknown])
+            for number, reply in zip(unknown, again, strict=True):
+                replies[number] = reply
+        if any(isinstance(reply, REFUSED) for reply in replies):
+            self.faults += 1
+        return replies
+
+    async def _exchange(self, shard: Shard, commands: Sequence[Sequence[Any]]) -> list[Reply]:
+        try:
+            return await shard.exchange(commands)
+        except AwayError:
+            self.faults += 1
+            raise
+
+
+def _command(call: Call) -> Sequence[Any]:
+    return ("EVALSHA", call.script.digest, len(call.keys), *call.keys, *call.args)

@@ -1,0 +1,37 @@
+"""The scripts, each one atomic step of the store."""
+
+from dataclasses import dataclass
+from hashlib import sha1
+from importlib.resources import files
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script as it is loaded, and the name that the store knows it by."""
+
+    source: str
+    digest: str
+
+
+def _script(*names: str) -> Script:
+    folder = files(__package__) / "lua"
+    source = "\n".join((folder / f"{name}.lua").read_text() for name in names)
+    return Script(source, sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+APPEND = _script("head", "append")
+LISTING = _script("head", "listing")
+LOOK = _script("head", "look")
+PAGE = _script("head", "page")
+STATE = _script("head", "state")
+TRIM = _script("head", "trim")
+
+ALIVE = _script("time", "alive")
+ORPHANS = _script("time", "orphans")
+RENEW = _script("time", "renew")
+
+DUE = _script("due")
+PLACES = _script("places")
+SILENT = _script("silent")
+
+ALL = (APPEND, LISTING, LOOK, PAGE, STATE, TRIM, ALIVE, ORPHANS, RENEW, DUE, PLACES, SILENT)
