@@ -9,11 +9,12 @@ import pytest
 
 from tests.postgres import Postgres
 from wellnet_sse.brokers.sql import tables as history
+from wellnet_sse.identity import tickets
 from wellnet_sse.provisioning import tables as office
 from wellnet_sse.storage.database import Database
 from wellnet_sse.storage.schema import Base
 
-DECLARED = (history, office)  # importing them is what puts their tables into `Base.metadata`
+DECLARED = (history, office, tickets)  # importing them is what puts their tables into `Base.metadata`
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

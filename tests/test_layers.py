@@ -42,6 +42,7 @@ LAYERS = {
     "__init__": layer(100),  # hands out the public names
     "__main__": layer(100),
     "cli": layer(95, "httpx"),
+    "token_command": layer(90),
     "asgi": layer(90, "quart"),
     "app": layer(85, "quart"),
     "doctor": layer(88, "httpx"),
@@ -53,6 +54,7 @@ LAYERS = {
     "simulator": layer(40, "quart", "hypercorn", "httpx"),
     "provisioning": layer(40, "sqlalchemy", "httpx"),
     "brokers": layer(40, "sqlalchemy"),
+    "identity": layer(40, "sqlalchemy"),
     "storage": layer(25, "sqlalchemy", "alembic"),
     "progress": layer(30, only={"errors"}, pure=True),
     "logs": layer(20),

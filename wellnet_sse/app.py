@@ -11,16 +11,20 @@ from wellnet_sse.brokers.memory import MemoryBroker
 from wellnet_sse.brokers.sql import SqlBroker
 from wellnet_sse.errors import ConfigurationError
 from wellnet_sse.extension import QuartProgress
+from wellnet_sse.identity.keys import Keys
+from wellnet_sse.identity.tickets import TRIM_SECONDS, Tickets
+from wellnet_sse.identity.tokens import Verifier
 from wellnet_sse.metrics import Metrics
 from wellnet_sse.progress.broker import Broker
 from wellnet_sse.progress.hub import Limits, wall_clock_ms
 from wellnet_sse.progress.items import CloseReason
+from wellnet_sse.progress.keeper import Keeper
 from wellnet_sse.progress.tracker import Lifetimes
 from wellnet_sse.provisioning.cleaner import Cleaner
 from wellnet_sse.provisioning.removal import Pace, Removals
 from wellnet_sse.provisioning.router import RouterClient, RouterLimits
 from wellnet_sse.provisioning.service import RemovalService
-from wellnet_sse.settings import Settings
+from wellnet_sse.settings import AuthMode, Settings
 from wellnet_sse.storage.database import Database
 from wellnet_sse.web import (
     connections,
@@ -32,10 +36,11 @@ from wellnet_sse.web import (
     problems,
     publishing,
     routers,
+    sessions,
     streams,
 )
 from wellnet_sse.web.converters import AnyId, AnyText
-from wellnet_sse.web.identity import Identity
+from wellnet_sse.web.identity import DocumentedIdentity, Identity, TokenIdentity
 from wellnet_sse.web.origins import OriginPolicy
 from wellnet_sse.web.services import Services
 from wellnet_sse.web.slots import StreamSlots
@@ -68,7 +73,18 @@ def create_app(settings: Settings, *, pace_seconds: float = 0.0, demo_user: int 
     problems.install(app, parts.metrics)
     parts.origins.install(app)
     _observe(app, parts.metrics)
-    for module in (streams, operations, publishing, connections, documented, routers, health, openapi, pages):
+    for module in (
+        streams,
+        operations,
+        publishing,
+        connections,
+        documented,
+        routers,
+        sessions,
+        health,
+        openapi,
+        pages,
+    ):
         app.register_blueprint(module.blueprint(parts))
     return app
 
@@ -123,14 +139,15 @@ def _compose(app: Quart, settings: Settings, pace_seconds: float) -> Services:
 
     app.after_serving(close)
     Cleaner(removals, progress.progress)
+    origins = OriginPolicy(settings.origins, on_loopback=settings.on_loopback)
     return Services(
         settings=settings,
         progress=progress.progress,
         database=database,
         removals=removals,
         removal_service=removal_service,
-        identity=Identity(),
-        origins=OriginPolicy(settings.origins, on_loopback=settings.on_loopback),
+        identity=_identity(settings, database, origins, progress.progress.keeper),
+        origins=origins,
         slots=StreamSlots(settings.streams_per_user),
         metrics=Metrics(),
     )
@@ -169,6 +186,14 @@ def _valkey_broker(settings: Settings, url: str, history_ms: int) -> Broker:
         wait_seconds=settings.broker_wait_seconds,
         clock=wall_clock_ms,
     )
+
+
+def _identity(settings: Settings, database: Database, origins: OriginPolicy, keeper: Keeper) -> Identity:
+    if settings.auth is not AuthMode.TOKEN:
+        return DocumentedIdentity()
+    tickets = Tickets(database, now_ms=wall_clock_ms)
+    keeper.add("tickets", TRIM_SECONDS, tickets.trim)
+    return TokenIdentity(Verifier(Keys.read(settings), audience=settings.token_audience), tickets, origins)
 
 
 def _pace(seconds: float) -> Pace:

@@ -1,4 +1,4 @@
-"""`wellnet-sse`: serve, show, and the commands of terminal/ and doctor/."""
+"""`wellnet-sse`: serve, show, and the commands that are modules of their own."""
 
 import asyncio
 import contextlib
@@ -25,6 +25,7 @@ from wellnet_sse.settings import LogFormat, Settings, split_bind
 from wellnet_sse.simulator import RouterSimulator
 from wellnet_sse.terminal.publishing import publish
 from wellnet_sse.terminal.watching import run, watch
+from wellnet_sse.token_command import token
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ def main() -> None:
     """Live progress of long operations: SSE, a WebSocket shim and curl."""
 
 
-for command in (watch, run, publish, doctor, config):
+for command in (watch, run, publish, doctor, config, token):
     main.add_command(command)
 
 

@@ -5,6 +5,8 @@
 
 from typing import ClassVar
 
+_BEARER = 'Bearer realm="wellnet-sse"'
+
 
 class WellnetError(Exception):
     """The root of the tree. `code` is stable; `status` is what HTTP answers (RFC 9110)."""
@@ -12,6 +14,8 @@ class WellnetError(Exception):
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Error interno"
+    challenge: str | None = None
+    """What `WWW-Authenticate` says beside it (RFC 9110 §11.6.1, RFC 6750 §3)."""
 
     def __init__(self, detail: str, *, retry_after_seconds: int | None = None) -> None:
         super().__init__(detail)
@@ -42,12 +46,43 @@ class UnauthenticatedError(WellnetError):
     title = "Usuario no identificado"
 
 
+class CredentialMissingError(UnauthenticatedError):
+    """No token came with the request, or it names nobody to publish for."""
+
+    challenge = _BEARER
+
+
+class InvalidTokenError(UnauthenticatedError):
+    """The token or ticket is forged, malformed, of another audience, expired or used up."""
+
+    code = "invalid_token"
+    title = "Credencial no válida"
+    challenge = f'{_BEARER}, error="invalid_token"'
+
+
+class CredentialsDifferError(BadRequestError):
+    """The request comes with tokens of different people."""
+
+    challenge = f'{_BEARER}, error="invalid_request"'
+
+
 class ForbiddenError(WellnetError):
     """Somebody is named who may not do this, or the request comes from a foreign page."""
 
     code = "forbidden"
     status = 403
     title = "No permitido"
+
+
+class InsufficientScopeError(ForbiddenError):
+    """The token is good, and not for this."""
+
+    code = "insufficient_scope"
+    title = "Permiso insuficiente"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"La credencial no permite esto: hace falta el permiso {scope}")
+        self.challenge = f'{_BEARER}, error="insufficient_scope", scope="{scope}"'
 
 
 class NotFoundError(WellnetError):

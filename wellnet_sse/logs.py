@@ -8,6 +8,8 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+# A JWT begins with the base64 of `{"`, whatever stands around it.
+_TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 _QUERY_SECRET = re.compile(r"((?:token|ticket|access_token)=)[^&\s\"]+", re.IGNORECASE)
 # Up to the last @, because a password may hold / and @; what begins with a port is none.
 _URL_PASSWORD = re.compile(r"(\w+://[^:/@\s]*:)(?!\d{1,5}/)[^\s\"']+@")
@@ -15,8 +17,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def redact(text: str) -> str:
-    """`text` without passwords in URLs and without tokens in queries."""
-    return _URL_PASSWORD.sub(r"\1***@", _QUERY_SECRET.sub(r"\1***", text))
+    """`text` without passwords in URLs, without tickets in queries and without tokens anywhere."""
+    return _TOKEN.sub("***", _URL_PASSWORD.sub(r"\1***@", _QUERY_SECRET.sub(r"\1***", text)))
 
 
 def configure(*, json_lines: bool, level: str) -> None:

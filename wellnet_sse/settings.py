@@ -23,6 +23,8 @@ from wellnet_sse.errors import ConfigurationError
 PREFIX = "WELLNET_"
 OF_CLIENTS = frozenset({"WELLNET_TOKEN"})
 """What the commands of terminal/ read, and no setting of a server on the same machine."""
+TOKEN_KEYS = ("token_key", "token_key_file", "token_public_key", "token_jwks")
+"""Where the key of tokens may come from."""
 
 
 class AuthMode(StrEnum):
@@ -87,8 +89,19 @@ class Settings(BaseModel):
         description="SQLite's own: `NORMAL` survives `kill -9`, `FULL` also a power loss",
     )
     auth: AuthMode | None = Field(
-        None, description="`documented` trusts the number; the default on a loopback bind, else required"
+        None,
+        description="`documented` trusts the number; `token` wants a signed token. The former is the default "
+        "on a loopback bind, else one must be said",
     )
+    token_key: SecretStr | None = Field(None, description="Key of HS256 tokens, at least 32 bytes")
+    token_key_file: Path | None = Field(None, description="The same in a file")
+    token_public_key: Path | None = Field(
+        None, description="Or file of a public key in PEM: Ed25519 (EdDSA) or RSA (RS256)"
+    )
+    token_jwks: Path | None = Field(
+        None, description="Or file of a JWK Set with such keys, which `kid` tells apart"
+    )
+    token_audience: str = Field("wellnet-sse", min_length=1, description="What a token's `aud` must name")
     origins: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
         (), description="Pages of which origins may call, comma-separated; default: only our own"
     )
@@ -127,7 +140,9 @@ class Settings(BaseModel):
             split_bind(bind)
         return bind
 
-    @field_validator("tls_certificate", "tls_key", mode="before")
+    @field_validator(
+        "tls_certificate", "tls_key", "token_key_file", "token_public_key", "token_jwks", mode="before"
+    )
     @classmethod
     def _check_file(cls, path: object) -> object:
         if path == "":  # which would be the working directory
@@ -184,6 +199,14 @@ class Settings(BaseModel):
 
     def with_auth(self) -> Self:
         """Settle how users are known. Raises ConfigurationError where that must be said and is not."""
+        keys = [f"{PREFIX}{name.upper()}" for name in TOKEN_KEYS if getattr(self, name) is not None]
+        if self.auth is AuthMode.TOKEN and len(keys) != 1:
+            sources = ", ".join(f"{PREFIX}{name.upper()}" for name in TOKEN_KEYS)
+            raise ConfigurationError(f"{PREFIX}AUTH: `token` needs exactly one of {sources}")
+        if self.auth is not AuthMode.TOKEN and keys:
+            raise ConfigurationError(
+                f"{keys[0]}: only {PREFIX}AUTH=token reads it, and without that anybody acts as any user"
+            )
         if self.auth is None:
             if not self.on_loopback:
                 raise ConfigurationError(
@@ -191,8 +214,6 @@ class Settings(BaseModel):
                     "anybody who reaches this server acts as any user"
                 )
             return self.model_copy(update={"auth": AuthMode.DOCUMENTED})
-        if self.auth is AuthMode.TOKEN:
-            raise ConfigurationError(f"{PREFIX}AUTH: `token` is not available in this version")
         return self
 
     @property

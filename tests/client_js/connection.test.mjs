@@ -384,6 +384,39 @@ test('with a token each stream has a ticket of its own, and the token stays out 
   assert.ok(!EventSource.last.url.href.includes('secret'));
 });
 
+test('a stream that ended with its token is opened again with the next one', async () => {
+  const given = ['first', 'second'];
+  const fetch = async (_address, { headers }) => Response.json({ ticket: headers.Authorization.slice(7) });
+  const { clock, client, EventSource } = page({ fetch, token: () => given.shift() });
+  client.watchAll();
+  await settled();
+  EventSource.last.open();
+  EventSource.last.say('live', 'a-0');
+  EventSource.last.say('end', null, { reason: 'expired' });
+  await clock.pass(1000);
+  assert.equal(EventSource.opened.length, 2);
+  assert.equal(EventSource.last.url.searchParams.get('ticket'), 'second');
+});
+
+for (const [status, code, expected] of [
+  [401, 'invalid_token', 'closed: refused'],
+  [403, 'insufficient_scope', 'closed: refused'],
+  [403, null, 'reconnecting: refused'],
+  [429, 'too_many_streams', 'reconnecting: busy'],
+  [503, 'unavailable', 'reconnecting: busy'],
+]) {
+  test(`a ticket that is refused with ${status} ${code} leaves it ${expected}`, async () => {
+    const fetch = async () => Response.json({ code, detail: 'no' }, { status });
+    const { client, clock, EventSource, WebSocket, states } = page({ fetch, token: 'secret' });
+    client.watchAll();
+    await settled();
+    assert.deepEqual(names(states), ['connecting', expected]);
+    await clock.pass(60_000);
+    assert.equal(EventSource.opened.length + WebSocket.opened.length, 0);
+    assert.equal(client.connection.state === 'closed', expected === 'closed: refused');
+  });
+}
+
 test('the token goes to no other host', async () => {
   const asked = [];
   const fetch = async (address, { headers }) => {

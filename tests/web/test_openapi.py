@@ -11,7 +11,9 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from tests.conftest import MakeServer
+from tests.e2e.identity import TOKEN_MODE, bearer, cookie
 from tests.harness import CurlReader, ServerProcess, free_port
+from tests.identity.signing import token
 from wellnet_sse.app import create_app
 from wellnet_sse.errors import WellnetError
 from wellnet_sse.settings import Settings
@@ -76,9 +78,20 @@ def test_path_parameters_are_those_of_the_path() -> None:
 def test_every_component_is_referred_to() -> None:
     text = json.dumps(DOCUMENT)
     for kind, components in DOCUMENT["components"].items():
-        if kind != "responses":  # both forms of each refusal are there, whether it can happen or not
+        # Both forms of each refusal are there, whether it can happen or not; schemes are named alone.
+        if kind not in {"responses", "securitySchemes"}:
             unused = {name for name in components if f'"#/components/{kind}/{name}"' not in text}
             assert unused <= {"Event", "Ending", "Gap", "Closing"}, kind  # what a stream's `data` is
+
+
+def test_what_a_token_is_for_is_told_with_each_path() -> None:
+    schemes = DOCUMENT["components"]["securitySchemes"]
+    open_to_all = {"/healthz", "/readyz", "/metrics", "/api/metricas", "/openapi.json", "/api/sesion/cerrar"}
+    for path, _, operation in operations():
+        asked = [kind for choice in operation.get("security", ()) for kind in choice]
+        assert set(asked) <= schemes.keys()
+        assert bool(asked) == (path not in open_to_all), path
+        assert ("ticket" in asked) == path.startswith(("/sse/", "/ws/")), path
 
 
 def test_every_refusal_that_can_be_raised_has_its_sentence() -> None:
@@ -167,6 +180,10 @@ CALLS: list[tuple[str, str, int, dict[str, Any]]] = [
     ("GET", "/api/conexiones", 200, {"params": {"limit": 5, "after": 3, "buscar": "10.0"}}),
     ("GET", "/api/conexiones", 400, {"params": {"after": "-1"}}),
     ("GET", "/api/routers/pendientes", 200, {}),
+    ("POST", "/api/tickets", 404, {"json": {}}),
+    ("GET", "/api/sesion", 404, {}),
+    ("POST", "/api/sesion", 404, {"json": {}}),
+    ("POST", "/api/sesion/cerrar", 404, {"json": {}}),
     ("POST", ROUTER, 415, {}),
     ("POST", ROUTER, 422, {"json": {"direccion_ip": "here"}}),
 ]
@@ -180,6 +197,34 @@ async def test_answers_are_as_described(http: httpx.AsyncClient, user: int) -> N
         response = await http.request(method, url, headers=headers, **options)
         assert response.status_code == status, f"{method} {path}: {response.text}"
         described(response, path)
+
+
+async def test_identity_is_as_described(make_server: MakeServer) -> None:
+    server = await make_server(demo=False, **TOKEN_MODE)
+    calls: list[tuple[str, str, int, dict[str, Any]]] = [
+        ("POST", "/api/tickets", 201, bearer(token())),
+        ("POST", "/api/tickets", 401, {}),
+        ("POST", "/api/tickets", 401, bearer("garbage")),
+        ("POST", "/api/tickets", 403, bearer(token(scope="operate"))),
+        ("POST", "/api/tickets", 400, {**bearer(token()), **cookie(token(8))}),
+        ("POST", "/api/sesion", 200, bearer(token())),
+        ("GET", "/api/sesion", 200, bearer(token())),
+        ("GET", "/api/sesion", 401, {}),
+        ("POST", "/api/sesion/cerrar", 204, {}),
+        ("POST", QUITAR, 401, {}),
+        ("POST", QUITAR, 403, bearer(token(scope="watch"))),
+        ("GET", ONE, 403, bearer(token(scope="publish"))),
+        ("HEAD", "/sse/progress", 200, bearer(token())),
+    ]
+    async with server.http() as client:
+        for method, path, status, headers in calls:
+            url = path.format(operation_id="one")
+            response = await client.request(
+                method, url, headers=headers, json={} if method == "POST" else None
+            )
+            assert response.status_code == status, f"{method} {path}: {response.text}"
+            assert ("www-authenticate" in response.headers) == (status in {400, 401, 403})
+            described(response, path)
 
 
 async def test_other_methods_are_refused_as_described(http: httpx.AsyncClient) -> None:

@@ -144,16 +144,18 @@ class Hub:
         operation_id: str | None = None,
         cursor: str | None = None,
         recent_ms: int | None = None,
+        expires_ms: int | None = None,
     ) -> Subscription:
         """A reader of all the user's operations or of one; it is offered records within its `with` block.
 
-        `cursor` is where it left off, as received; `recent_ms`: see `Subscription`.
+        `cursor` is where it left off, as received; `recent_ms` and `expires_ms`: see `Subscription`.
         """
         return Subscription(
             user_id,
             operation_id=operation_id,
             cursor=cursor,
             recent_ms=recent_ms,
+            expires_ms=expires_ms,
             broker=self._broker,
             home=self,
             outbox=Outbox(limit_events=self._limits.outbox_events, limit_bytes=self._limits.outbox_bytes),
@@ -232,15 +234,17 @@ class Hub:
         self._flushed_at = asyncio.get_running_loop().time()
 
     def tick(self) -> None:
-        """Let idle readers know that all is well; close the slow, abort what does not even take that.
+        """Let idle readers know that all is well; close the expired and the slow, abort those who stay.
 
         To be called about every second by whoever owns the hub: it is the one clock of all readers.
         """
-        now = self._clocks.monotonic()
+        now, now_ms = self._clocks.monotonic(), self._clocks.wall_ms()
         for subscription in self.subscriptions():
             if subscription.closed_at is not None:
                 if now - subscription.closed_at >= ABORT_AFTER_SECONDS and subscription.abort is not None:
                     subscription.abort()
+            elif subscription.expires_ms is not None and subscription.expires_ms <= now_ms:
+                subscription.close(CloseReason.EXPIRED)
             elif subscription.is_stuck(now, self._limits.slow_seconds):
                 subscription.close(CloseReason.SLOW)
             elif not subscription.handing and now - subscription.handed_at >= self._limits.heartbeat_seconds:

@@ -53,14 +53,15 @@ class Subscription:
     """A reader of one user's events, or of one operation's; it is in the hub within its `with` block.
 
     `cursor` is where the reader left off, as received; None or "" where it starts. `recent_ms` adds to the
-    state that a starting reader gets those operations that ended so recently.
+    state that a starting reader gets those operations that ended so recently. At `expires_ms` (milliseconds
+    since 1970) whoever reads may read no longer.
     """
 
     __slots__ = (
         "_beat", "_broker", "_clocks", "_cursor", "_expected", "_finished", "_floor", "_home", "_joining",
         "_overflowed", "_parks", "_position", "_recent_ms", "_sink", "_tell_live", "_waker", "abort",
-        "closed_at", "encode", "handed_at", "handing", "on_wake", "operation_id", "outbox", "parked",
-        "reason", "taken_at", "user_id",
+        "closed_at", "encode", "expires_ms", "handed_at", "handing", "on_wake", "operation_id", "outbox",
+        "parked", "reason", "taken_at", "user_id",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +71,7 @@ class Subscription:
         operation_id: str | None,
         cursor: str | None,
         recent_ms: int | None,
+        expires_ms: int | None = None,
         broker: Broker,
         home: Home,
         outbox: Outbox,
@@ -77,6 +79,7 @@ class Subscription:
     ) -> None:
         self.user_id = user_id
         self.operation_id = operation_id
+        self.expires_ms = expires_ms
         self.outbox = outbox
         self.reason: CloseReason | None = None
         """Why the server closed it, if it did."""

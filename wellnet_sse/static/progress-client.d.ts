@@ -190,7 +190,11 @@ export interface ProgressClientOptions {
   userId: number | string;
   /** Where the server is; default: this page's origin. A path before its routes is kept. */
   baseUrl?: string;
-  /** For a server in identity mode `token` without a cookie: the token, or what gets one whenever it is needed. */
+  /**
+   * For a server in identity mode `token`, unless its cookie is there: the token, or what gets one whenever it is
+   * needed. A stream ends with the token that it was opened with; what gets the next one keeps it live, where a mere
+   * text ends in `refused`.
+   */
   token?: string | (() => string | Promise<string>);
   timing?: Partial<Timing>;
   /** Stand-ins for what the browser has. */

@@ -3,6 +3,7 @@
 // It hands messages on as they come: what was seen before is the history's business.
 
 import { backoffMs, retryAfter } from './progress-environment.js';
+import { ProgressError } from './progress-server.js';
 
 /**
  * @import {ConnectionReason, ConnectionStatus, Cursor, Environment, ProgressMessage, Timing, Transport}
@@ -163,7 +164,13 @@ export class Connection {
       });
     } catch (error) {
       console.warn('progress:', error);
-      ifCurrent(() => this.#fail('unreachable', null, { switches: true }));
+      ifCurrent(() => {
+        const { status, code } = error instanceof ProgressError ? error : { status: 0, code: null };
+        // A ticket that the server itself does not give is of use to neither transport.
+        const isFinal = code !== null && status < 500 && status !== 429;
+        if (isFinal) this.#giveUp();
+        else this.#failWith(status, null);
+      });
     }
   }
 
@@ -211,16 +218,27 @@ export class Connection {
       const response = await this.#env.fetch(address, { headers, credentials: 'include', signal: abort.signal });
       status = response.status;
       retryAfterMs = retryAfter(response, this.#env.now());
-    } catch {
-      // No answer is an answer: the server is away.
+    } catch (error) {
+      // No answer is an answer: the server is away. But it may have refused a ticket.
+      if (error instanceof ProgressError) status = error.status;
     } finally {
       abort.abort();
     }
     if (attempt !== this.#attempt) return;
-    if (FINAL_STATUSES.includes(status)) {
-      this.close();
-      return this.#tell({ state: 'closed', reason: 'refused' });
-    }
+    if (FINAL_STATUSES.includes(status)) this.#giveUp();
+    else this.#failWith(status, retryAfterMs);
+  }
+
+  #giveUp() {
+    this.close();
+    this.#tell({ state: 'closed', reason: 'refused' });
+  }
+
+  /**
+   * @param {number} status of the answer; 0 where there was none
+   * @param {number | null} retryAfterMs
+   */
+  #failWith(status, retryAfterMs) {
     const isBusy = status === 429 || status >= 500;
     const reason = isBusy ? 'busy' : status ? 'refused' : 'unreachable';
     this.#fail(reason, retryAfterMs, { switches: !isBusy && status !== 200 });

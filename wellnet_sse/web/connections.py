@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from quart import Blueprint, Response, jsonify, request
 
 from wellnet_sse.errors import BadRequestError
+from wellnet_sse.identity.tokens import Scope
 from wellnet_sse.provisioning.catalogue import Catalogue
 from wellnet_sse.web.operations import page_limit
 from wellnet_sse.web.services import Services
@@ -21,14 +22,14 @@ def blueprint(services: Services) -> Blueprint:
 
     @connections.get("")
     async def list_by_id() -> Response:
-        user_id = services.identity.user(request)
+        caller = await services.identity.caller(request, Scope.OPERATE)  # whoever acts must see on what
         limit = page_limit(request.args.get("limit"))
         after, search = _after(request.args.get("after")), _search(request.args.get("buscar"))
         found = await catalogue.page(limit=limit + 1, after=after, search=search)
         page = found[:limit]
         following = None
         if len(found) > limit:
-            query = {"userId": user_id, "limit": limit, "after": page[-1].id_conexion}
+            query = {"userId": caller.user_id, "limit": limit, "after": page[-1].id_conexion}
             following = f"/api/conexiones?{urlencode(query | ({'buscar': search} if search else {}))}"
         response: Response = jsonify(
             {

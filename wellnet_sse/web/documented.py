@@ -6,10 +6,12 @@ from urllib.parse import quote
 from quart import Blueprint, Response, request
 
 from wellnet_sse.errors import BadRequestError
+from wellnet_sse.identity.tokens import Scope
 from wellnet_sse.progress.broker import Wanted
 from wellnet_sse.progress.events import UserId
 from wellnet_sse.provisioning.claims import Answer
 from wellnet_sse.provisioning.service import Job, Request
+from wellnet_sse.web.identity import Caller
 from wellnet_sse.web.operations import location, new_operation_id
 from wellnet_sse.web.problems import answer
 from wellnet_sse.web.schemas import EliminarConfiguracion, QuitarAsignacion, QuitarConexion, read_body
@@ -27,47 +29,52 @@ def blueprint(services: Services) -> Blueprint:
 
     @documented.post("/conexiones/quitar-asignacion")
     async def quitar_asignacion() -> Response:
+        caller = await services.identity.caller_if_named(request, Scope.OPERATE)
         body = await read_body(QuitarAsignacion)
-        return await _do(service.single(removals.service(body.id_conexion)))
+        return await _do(caller, service.single(removals.service(body.id_conexion)))
 
     @documented.post("/routers/quitar-conexion")
     async def quitar_conexion() -> Response:
+        caller = await services.identity.caller_if_named(request, Scope.OPERATE)
         body = await read_body(QuitarConexion)
-        return await _do(service.single(removals.router(body.direccion_ip)))
+        return await _do(caller, service.single(removals.router(body.direccion_ip)))
 
     @documented.post("/configuracion/eliminar")
     async def eliminar_configuracion() -> Response:
+        caller = await services.identity.caller_if_named(request, Scope.OPERATE)
         body = await read_body(EliminarConfiguracion)
-        return await _do(service.single(removals.config(body.id_conexion, body.id_usuario)))
+        return await _do(caller, service.single(removals.config(body.id_conexion, body.id_usuario)))
 
     @documented.post("/conexiones/eliminar")
     async def eliminar() -> Response:
+        caller = await services.identity.caller_if_named(request, Scope.OPERATE)
         body = await read_body(QuitarAsignacion)
-        return await _do(service.whole(body.id_conexion), ends=True)
+        return await _do(caller, service.whole(body.id_conexion), ends=True)
 
-    async def _do(work: Request, *, ends: bool = False) -> Response:
+    async def _do(caller: Caller | None, work: Request, *, ends: bool = False) -> Response:
         """Do the work for whoever asks, and answer in the way that they prefer."""
         services.check_accepts_work()
         streamed = "text/event-stream" in request.accept_mimetypes.values()
         deferred = "respond-async" in _preferences()
         operation_id = _operation_id()
         if operation_id is None and not streamed and not deferred:
-            services.identity.user_if_named(request)
             return _answer(services, await service.run_untold(work))
-        user_id = services.identity.user(request)
+        if caller is None:  # somebody is to be told: then somebody must be named
+            caller = await services.identity.caller(request, Scope.OPERATE)
+        user_id = caller.user_id
         operation_id = operation_id or new_operation_id()
         # A single step that is watched or deferred ends an operation that declared nothing (protocol §5).
         alone = None if streamed or deferred else False
         if streamed:
-            return await _streamed(work, user_id, operation_id, ends=ends or alone)
+            return await _streamed(work, caller, operation_id, ends=ends or alone)
         job = await service.begin(work, user_id=user_id, operation_id=operation_id, ends=ends or alone)
         if deferred and not job.replayed:
             return _deferred(user_id, operation_id)
         return _replayable(_answer(services, await asyncio.shield(job.answer)), job)
 
-    async def _streamed(work: Request, user_id: UserId, operation_id: str, *, ends: bool | None) -> Response:
+    async def _streamed(work: Request, caller: Caller, operation_id: str, *, ends: bool | None) -> Response:
         """The answer is the operation's stream: from before the work's first event, or with its state."""
-        hub, broker = services.progress.hub, services.progress.broker
+        hub, broker, user_id = services.progress.hub, services.progress.broker, caller.user_id
         before = (await broker.state(user_id, Wanted(operation_id))).cursor
         hold = services.slots.take(user_id)
         job = await service.begin(work, user_id=user_id, operation_id=operation_id, ends=ends)
@@ -76,7 +83,9 @@ def blueprint(services: Services) -> Blueprint:
                 _answer(services, job.answer.result()), job
             )  # its history is gone: no stream would end
         cursor = str(before) if job.fresh else None
-        subscription = hub.subscribe(user_id, operation_id=operation_id, cursor=cursor)
+        subscription = hub.subscribe(
+            user_id, operation_id=operation_id, cursor=cursor, expires_ms=caller.expires_ms
+        )
         stream = open_stream(services, subscription, hold)
         stream.headers["Location"] = location(operation_id)
         return _replayable(stream, job)

@@ -12,6 +12,7 @@ from quart import Blueprint, Response
 
 from wellnet_sse import __version__
 from wellnet_sse.metrics import CONTENT_TYPE_LATEST
+from wellnet_sse.web.openapi_identity import security_schemes, session_paths
 from wellnet_sse.web.openapi_parts import (
     Part,
     header_refs,
@@ -36,7 +37,8 @@ from wellnet_sse.web.schemas import (
 from wellnet_sse.web.services import Services
 
 DESCRIPTION = """\
-Live progress of long operations. Every request names its user in `userId` or in `X-User-ID`.
+Live progress of long operations. Every request names its user: in mode `documented` by `userId` or
+`X-User-ID`, in mode `token` by a signed token, whose scope is told with each path.
 Refusals are `application/problem+json`, but the four documented endpoints answer `{"success", "message"}`.
 `HEAD` is answered wherever `GET` is, and `OPTIONS` only as a CORS preflight."""
 
@@ -58,19 +60,20 @@ def document() -> Part:
     return {
         "openapi": "3.1.0",
         "info": {"title": "wellnet-sse", "version": __version__, "description": DESCRIPTION},
-        "paths": _watching() | _operations() | _documented() | _others(),
+        "paths": _watching() | _operations() | _documented() | session_paths() | _others(),
         "components": {
             "schemas": schemas(),
             "responses": refusals("Problem") | refusals("Answer"),
             "parameters": parameters(),
             "headers": headers(),
+            "securitySchemes": security_schemes(),
         },
     }
 
 
 def _watching() -> Part:
     user, cursor = ["userId", "X-User-ID"], ["Last-Event-ID", "lastEventId"]
-    refusing = refused(400, 401, 405, 500)
+    refusing = refused(400, 401, 403, 405, 500)
     full = refused(429)
     no_stream = {"200": {"description": "The headers of the stream, without subscribing"}}
     over = {"204": {"description": "The cursor is at or past the operation's ending: there is nothing more"}}
@@ -80,20 +83,42 @@ def _watching() -> Part:
     return {
         "/sse/operations/{operation_id}": {
             "parameters": parameter_refs(*user, "operation_id", *cursor),
-            "get": operation("watchOperation", "Watch one operation", watch_one | full | refusing),
-            "head": operation("headOperation", "Ask whether one can be watched", no_stream | over | refusing),
+            "get": operation(
+                "watchOperation",
+                "Watch one operation",
+                watch_one | full | refusing,
+                scope="watch",
+                ticket=True,
+            ),
+            "head": operation(
+                "headOperation",
+                "Ask whether one can be watched",
+                no_stream | over | refusing,
+                scope="watch",
+                ticket=True,
+            ),
         },
         "/sse/progress": {
             "parameters": parameter_refs(*user, *cursor),
-            "get": operation("watchAll", "Watch all operations of the user", watch_all | full | refusing),
-            "head": operation("headAll", "Ask whether they can be watched", no_stream | refusing),
+            "get": operation(
+                "watchAll",
+                "Watch all operations of the user",
+                watch_all | full | refusing,
+                scope="watch",
+                ticket=True,
+            ),
+            "head": operation(
+                "headAll", "Ask whether they can be watched", no_stream | refusing, scope="watch", ticket=True
+            ),
         },
         "/ws/progress": {
             "parameters": parameter_refs(*user, "lastEventId"),
             "get": operation(
                 "openSocket",
                 "Open the WebSocket (the documented dialect, or the subprotocol `wellnet.progress.v2`)",
-                handshake | refused(400, 401, 403, 405, 426, 429, 500),
+                handshake | refused(400, 401, 403, 405, 426, 429, 500, 503),
+                scope="watch",
+                ticket=True,
             ),
         },
     }
@@ -102,7 +127,7 @@ def _watching() -> Part:
 def _operations() -> Part:
     user, one = ["userId", "X-User-ID"], ["userId", "X-User-ID", "operation_id"]
     read = ["ETag", "Retry-After"]
-    writing = (400, 401, 405, 408, 413, 415, 422, 500, 503)
+    writing = (400, 401, 403, 405, 408, 413, 415, 422, 500, 503)
     return {
         "/api/operaciones": {
             "parameters": parameter_refs(*user),
@@ -115,12 +140,14 @@ def _operations() -> Part:
                 }
                 | refused(*writing),
                 body=NewOperation,
+                scope="operate",
             ),
             "get": operation(
                 "listOperations",
                 "List the user's operations, newest first",
-                {"200": json_answer("A page", "OperationPage")} | refused(400, 401, 405, 500, 503),
+                {"200": json_answer("A page", "OperationPage")} | refused(400, 401, 403, 405, 500, 503),
                 parameters=["limit", "before"],
+                scope="watch",
             ),
         },
         "/api/operaciones/{operation_id}": {
@@ -132,8 +159,9 @@ def _operations() -> Part:
                     "200": json_answer("Its state", "Operation", headers=read),
                     "304": {"description": "It is as it was", "headers": header_refs(read)},
                 }
-                | refused(400, 401, 404, 405, 500, 503),
+                | refused(400, 401, 403, 404, 405, 500, 503),
                 parameters=["If-None-Match"],
+                scope="watch",
             ),
         },
         "/api/operaciones/{operation_id}/detener": {
@@ -147,6 +175,7 @@ def _operations() -> Part:
                 }
                 | refused(404, *writing),
                 body=Empty,
+                scope="operate",
             ),
         },
         "/api/operaciones/{operation_id}/cancelar": {
@@ -157,6 +186,7 @@ def _operations() -> Part:
                 {"202": json_answer("It will be cancelled", "Operation", headers=read)}
                 | refused(404, 409, *writing),
                 body=Empty,
+                scope="operate",
             ),
         },
         "/api/operaciones/{operation_id}/pasos/{step}": {
@@ -167,6 +197,7 @@ def _operations() -> Part:
                 {"201": json_answer("It is in the user's history", "Published")} | refused(409, *writing),
                 parameters=["Idempotency-Key"],
                 body=StepUpdate,
+                scope="publish",
             ),
         },
     }
@@ -179,8 +210,9 @@ def _documented() -> Part:
             "get": operation(
                 "listConnections",
                 "List the connections, by their id",
-                {"200": json_answer("A page", "ConnectionPage")} | refused(400, 401, 405, 500, 503),
+                {"200": json_answer("A page", "ConnectionPage")} | refused(400, 401, 403, 405, 500, 503),
                 parameters=["limit", "after", "buscar"],
+                scope="operate",
             ),
         },
         "/api/conexiones/quitar-asignacion": _work(
@@ -202,7 +234,8 @@ def _documented() -> Part:
             "get": operation(
                 "listPending",
                 "What may still stand in a router: the user's pending clean-ups",
-                {"200": json_answer("They are", "Pending")} | refused(400, 401, 405, 500, 503),
+                {"200": json_answer("They are", "Pending")} | refused(400, 401, 403, 405, 500, 503),
+                scope="watch",
             ),
         },
     }
@@ -214,13 +247,15 @@ def _work(name: str, summary: str, body: type[BaseModel]) -> Part:
     done["description"] += "; with `Accept: text/event-stream`, the operation's stream to its end"
     deferred = json_answer("It goes on (`Prefer: respond-async`)", "Answer", headers=["Location", "Link"])
     deferred["headers"] |= header_refs(["Preference-Applied"])
-    refusing = refused(400, 401, 404, 405, 408, 409, 413, 415, 422, 429, 500, 502, 503, 504, form="Answer")
+    statuses = (400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 500, 502, 503, 504)
+    refusing = refused(*statuses, form="Answer")
     post = operation(
         name,
         summary,
         {"200": done, "202": deferred} | refusing,
         parameters=["X-Operation-ID", "Prefer"],
         body=body,
+        scope="operate",
     )
     return {"parameters": parameter_refs("userId", "X-User-ID"), "post": post}
 

@@ -23,8 +23,8 @@ Part = dict[str, Any]
 
 REFUSALS = {
     400: "The path, the query, a header or the shape of the body cannot be understood",
-    401: "No user is named, or what is named is no user",
-    403: "A page of a foreign origin",
+    401: "No user is named, or what is named is no user; no token, or one that is not good",
+    403: "A page of a foreign origin; another user's name beside a token; a token that is not for this",
     404: "There is no such thing, or it is another user's",
     405: "The path does not take this method; `Allow` names those that it takes",
     408: "The body did not arrive in time",
@@ -74,6 +74,8 @@ _HEADERS = {
     "Allow": "The methods that the path takes",
     "Idempotent-Replay": "`true`: this was answered before, and nothing was done",
     "Preference-Applied": "`respond-async`",
+    "Set-Cookie": "`__Host-wellnet-token`: `Secure`, `HttpOnly`, `SameSite=Lax`",
+    "WWW-Authenticate": "`Bearer`, and what is wrong with the token (RFC 6750 §3); in mode `token` alone",
 }
 
 
@@ -84,9 +86,17 @@ def operation(
     *,
     parameters: Iterable[str] = (),
     body: type[BaseModel] | None = None,
+    scope: str | None = None,
+    ticket: bool = False,
 ) -> Part:
-    """One method of a path; `parameters` by their names, `body` as JSON."""
+    """One method of a path; `parameters` by their names, `body` as JSON.
+
+    `scope` is what a token needs, where one is asked for; with `ticket` a ticket will do.
+    """
     part: Part = {"operationId": name, "summary": summary}
+    if scope is not None:  # {}: in mode `documented` there is none of these
+        kinds = ["bearer", "cookie", *(["ticket"] if ticket else [])]
+        part["security"] = [{}, *({kind: [scope]} for kind in kinds)]
     if named := parameter_refs(*parameters):
         part["parameters"] = named
     if body is not None:
@@ -133,7 +143,12 @@ def _refusal(status: int, form: str, media_type: str) -> Part:
     if form == "Problem" and (codes := sorted(set(_codes(status, WellnetError)))):
         told += f". `code`: {', '.join(f'`{code}`' for code in codes)}"
     part: Part = {"description": told, "content": {media_type: {"schema": ref("schemas", form)}}}
-    headers = {405: ["Allow"], 429: ["Retry-After"], 503: ["Retry-After"]}.get(status)
+    headers = {
+        401: ["WWW-Authenticate"],
+        405: ["Allow"],
+        429: ["Retry-After"],
+        503: ["Retry-After"],
+    }.get(status)
     return part | ({"headers": header_refs(headers)} if headers else {})
 
 

@@ -8,6 +8,8 @@ from urllib.parse import quote, urlencode
 from quart import Blueprint, Response, jsonify, request
 
 from wellnet_sse.errors import BadRequestError, NotFoundError
+from wellnet_sse.identity.tokens import Scope
+from wellnet_sse.progress.events import UserId
 from wellnet_sse.web.schemas import Empty, NewOperation, describe, read_body
 from wellnet_sse.web.services import Services
 from wellnet_sse.web.streams import checked_operation_id
@@ -35,19 +37,22 @@ def blueprint(services: Services) -> Blueprint:
     @operations.post("")
     async def begin() -> Response:
         services.check_accepts_work()
-        user_id = services.identity.user(request)
+        caller = await services.identity.caller(request, Scope.OPERATE)
         body = await read_body(NewOperation)
         operation_id = body.operation_id or new_operation_id()
-        created = await progress.name(user_id, operation_id, steps=body.steps)
-        response = await read(operation_id)
+        created = await progress.name(caller.user_id, operation_id, steps=body.steps)
+        response = await _state(caller.user_id, operation_id)
         response.status_code = 201 if created else 200
         response.headers["Location"] = location(operation_id)
         return response
 
     @operations.get("/<id:operation_id>")
     async def read(operation_id: str) -> Response:
-        user_id = services.identity.user(request)
-        found = await progress.broker.operation(user_id, checked_operation_id(operation_id))
+        caller = await services.identity.caller(request, Scope.WATCH)
+        return await _state(caller.user_id, checked_operation_id(operation_id))
+
+    async def _state(user_id: UserId, operation_id: str) -> Response:
+        found = await progress.broker.operation(user_id, operation_id)
         if found is None or not found[0].begun:
             raise NotFoundError("No existe esa operación")
         response: Response = jsonify(describe(*found))
@@ -64,16 +69,20 @@ def blueprint(services: Services) -> Blueprint:
 
     @operations.get("")
     async def list_newest_first() -> Response:
-        user_id = services.identity.user(request)
+        caller = await services.identity.caller(request, Scope.WATCH)
         limit = page_limit(request.args.get("limit"))
         found = await progress.broker.operations(
-            user_id, limit=limit + 1, before=_before(request.args.get("before"))
+            caller.user_id, limit=limit + 1, before=_before(request.args.get("before"))
         )
         page = found[:limit]
         following = None
         if len(found) > limit:
             last = page[-1][0]
-            query = {"userId": user_id, "limit": limit, "before": f"{last.started_ms}~{last.operation_id}"}
+            query = {
+                "userId": caller.user_id,
+                "limit": limit,
+                "before": f"{last.started_ms}~{last.operation_id}",
+            }
             following = f"/api/operaciones?{urlencode(query)}"
         response: Response = jsonify({"operations": [describe(*one) for one in page], "next": following})
         response.headers["Cache-Control"] = "no-cache"
@@ -82,24 +91,24 @@ def blueprint(services: Services) -> Blueprint:
     @operations.post("/<text:operation_id>/detener")
     async def stop(operation_id: str) -> Response:
         services.check_accepts_work()
-        user_id = services.identity.user(request)
+        caller = await services.identity.caller(request, Scope.OPERATE)
         checked_operation_id(operation_id)
         await read_body(Empty)
-        found = await progress.broker.operation(user_id, operation_id)
+        found = await progress.broker.operation(caller.user_id, operation_id)
         ended = found is not None and found[0].outcome is not None
-        await progress.stop(user_id, operation_id)
-        response = await read(operation_id)
+        await progress.stop(caller.user_id, operation_id)
+        response = await _state(caller.user_id, operation_id)
         response.status_code = 200 if ended else 202
         return response
 
     @operations.post("/<text:operation_id>/cancelar")
     async def cancel(operation_id: str) -> Response:
         services.check_accepts_work()
-        user_id = services.identity.user(request)
+        caller = await services.identity.caller(request, Scope.OPERATE)
         checked_operation_id(operation_id)
         await read_body(Empty)
-        await progress.cancel(user_id, operation_id)
-        response = await read(operation_id)
+        await progress.cancel(caller.user_id, operation_id)
+        response = await _state(caller.user_id, operation_id)
         response.status_code = 202
         return response
 

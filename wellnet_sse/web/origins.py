@@ -48,6 +48,15 @@ class OriginPolicy:
         if origin is not None and not self.allows(origin, host):
             raise ForbiddenError("Esta página no puede conectarse a este servidor")
 
+    def check_page(self, origin: str | None, host: str) -> None:
+        """Raise ForbiddenError unless an allowed page says that it asks.
+
+        For what acts by a cookie: browsers send that for any page, and the Origin of a POST or a WebSocket
+        always.
+        """
+        if origin is None or not self.allows(origin, host):
+            raise ForbiddenError("Con la cookie solo puede llamar una página permitida (Origin)")
+
     def install(self, app: Quart) -> None:
         """Answer preflights, and mark every answer, errors and streams included."""
 

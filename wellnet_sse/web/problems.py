@@ -1,6 +1,7 @@
 """Every refusal as an answer: Problem Details (RFC 9457), or the documented endpoints' own form."""
 
 import logging
+from collections.abc import Mapping
 
 from quart import Quart, Response, has_request_context, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
@@ -37,7 +38,9 @@ def answer(success: bool, message: str, status: int) -> Response:
 
 def problem(error: WellnetError) -> Response:
     """`error` in the form that clients of this path expect."""
-    return _refusal(error.status, error.code, error.title, error.detail, error.retry_after_seconds)
+    headers = {"Retry-After": error.retry_after_seconds, "WWW-Authenticate": error.challenge}
+    given = {name: str(value) for name, value in headers.items() if value is not None}
+    return _refusal(error.status, error.code, error.title, error.detail, given)
 
 
 def install(app: Quart, metrics: Metrics) -> None:
@@ -57,7 +60,7 @@ def install(app: Quart, metrics: Metrics) -> None:
         status = error.code or 500
         title, detail = _HTTP.get(status, ("Solicitud rechazada", "La solicitud no se puede atender"))
         code = NotFoundError.code if status == 404 else error.name.lower().replace(" ", "_")
-        response = _refusal(status, code, title, detail, None)
+        response = _refusal(status, code, title, detail, {})
         if isinstance(error, MethodNotAllowed) and error.valid_methods:
             response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
         return response
@@ -69,7 +72,7 @@ def install(app: Quart, metrics: Metrics) -> None:
         return problem(WellnetError("Error interno del servidor"))
 
 
-def _refusal(status: int, code: str, title: str, detail: str, retry_after_seconds: int | None) -> Response:
+def _refusal(status: int, code: str, title: str, detail: str, headers: Mapping[str, str]) -> Response:
     if has_request_context() and request.path in DOCUMENTED_PATHS:
         response = answer(success=False, message=detail, status=status)
     else:
@@ -84,6 +87,5 @@ def _refusal(status: int, code: str, title: str, detail: str, retry_after_second
         )
         response.status_code = status
         response.content_type = "application/problem+json"
-    if retry_after_seconds is not None:
-        response.headers["Retry-After"] = str(retry_after_seconds)
+    response.headers.update(headers)
     return response

@@ -5,6 +5,7 @@ import hashlib
 from quart import Blueprint, Response, jsonify, request
 
 from wellnet_sse.errors import BadRequestError
+from wellnet_sse.identity.tokens import Scope
 from wellnet_sse.progress.broker import IdempotencyKey
 from wellnet_sse.progress.events import STEP_NAME_RULE, is_step_name
 from wellnet_sse.web.schemas import StepUpdate, read_body
@@ -20,13 +21,13 @@ def blueprint(services: Services) -> Blueprint:
     @publishing.post("/<text:operation_id>/pasos/<text:step>")
     async def publish(operation_id: str, step: str) -> Response:
         services.check_accepts_work()
-        user_id = services.identity.user(request)
+        caller = await services.identity.caller(request, Scope.PUBLISH)
         checked_operation_id(operation_id)
         if not is_step_name(step):
             raise BadRequestError(f"step: {STEP_NAME_RULE}")
         body = await read_body(StepUpdate)
         cursor = await progress.publish(
-            user_id,
+            caller.user_id,
             operation_id,
             step=step,
             status=body.status,

@@ -2,6 +2,7 @@
 
 from quart import Blueprint, Response, jsonify, request
 
+from wellnet_sse.identity.tokens import Scope
 from wellnet_sse.progress.events import timestamp
 from wellnet_sse.provisioning.cleaner import operation_id_of
 from wellnet_sse.web.services import Services
@@ -13,7 +14,8 @@ def blueprint(services: Services) -> Blueprint:
 
     @routers.get("/pendientes")
     async def pending() -> Response:
-        found = await services.removals.cleanups.of_user(services.identity.user(request))
+        caller = await services.identity.caller(request, Scope.WATCH)
+        found = await services.removals.cleanups.of_user(caller.user_id)
         response: Response = jsonify(
             {
                 "pendientes": [

@@ -3,14 +3,16 @@
 import contextlib
 from typing import Any
 
-from quart import Blueprint, Response, request, websocket
+from quart import Blueprint, Response, has_websocket_context, request, websocket
 
 from wellnet_sse.errors import BadRequestError, NotFoundError, UnavailableError, UpgradeRequiredError
+from wellnet_sse.identity.tokens import Scope
 from wellnet_sse.progress.events import OPERATION_ID_RULE, Cursor, UserId, is_operation_id
 from wellnet_sse.progress.subscription import Subscription
 from wellnet_sse.transports import wire
 from wellnet_sse.transports.sse import EventSourceResponse, Hold
 from wellnet_sse.transports.websocket import MessageRate, ProgressSocket
+from wellnet_sse.web.identity import Caller
 from wellnet_sse.web.problems import problem
 from wellnet_sse.web.schemas import SocketCommand, parse
 from wellnet_sse.web.services import Services
@@ -38,23 +40,26 @@ def blueprint(services: Services) -> Blueprint:
 
     @streams.route("/sse/progress", methods=["GET", "HEAD"])
     async def watch_all() -> Response:
-        user_id = services.identity.user(request)
+        caller = await services.identity.caller(request, Scope.WATCH, takes_ticket=True)
         if request.method == "HEAD":
             return Response("", headers=wire.SSE_HEADERS)
-        hold = services.slots.take(user_id)
-        return open_stream(services, progress.hub.subscribe(user_id, cursor=_cursor()), hold)
+        hold = services.slots.take(caller.user_id)
+        subscription = progress.hub.subscribe(caller.user_id, cursor=_cursor(), expires_ms=caller.expires_ms)
+        return open_stream(services, subscription, hold)
 
     @streams.route("/sse/operations/<text:operation_id>", methods=["GET", "HEAD"])
     async def watch_one(operation_id: str) -> Response:
-        user_id = services.identity.user(request)
+        caller = await services.identity.caller(request, Scope.WATCH, takes_ticket=True)
         checked_operation_id(operation_id)
         cursor = _cursor()
-        if await _is_over(user_id, operation_id, cursor):
+        if await _is_over(caller.user_id, operation_id, cursor):
             return Response("", 204)
         if request.method == "HEAD":
             return Response("", headers=wire.SSE_HEADERS)
-        hold = services.slots.take(user_id)
-        subscription = progress.hub.subscribe(user_id, operation_id=operation_id, cursor=cursor)
+        hold = services.slots.take(caller.user_id)
+        subscription = progress.hub.subscribe(
+            caller.user_id, operation_id=operation_id, cursor=cursor, expires_ms=caller.expires_ms
+        )
         return open_stream(services, subscription, hold)
 
     async def _is_over(user_id: UserId, operation_id: str, cursor: str | None) -> bool:
@@ -74,19 +79,20 @@ def blueprint(services: Services) -> Blueprint:
     @streams.websocket("/ws/progress")
     async def socket() -> None:
         services.origins.check_websocket(websocket.headers.get("Origin"), websocket.host)
-        user_id = services.identity.user(websocket)
+        caller = await services.identity.caller(websocket, Scope.WATCH, takes_ticket=True)
+        user_id, expires_ms = caller.user_id, caller.expires_ms
         is_v2 = wire.V2_SUBPROTOCOL in websocket.requested_subprotocols
         subprotocol = wire.V2_SUBPROTOCOL if is_v2 else None
         services.slots.take(user_id)
         subscription = (
-            progress.hub.subscribe(user_id, cursor=websocket.args.get("lastEventId"))
+            progress.hub.subscribe(user_id, cursor=websocket.args.get("lastEventId"), expires_ms=expires_ms)
             if is_v2
-            else progress.hub.subscribe(user_id, recent_ms=RECENT_MS)
+            else progress.hub.subscribe(user_id, recent_ms=RECENT_MS, expires_ms=expires_ms)
         )
         await websocket.accept(subprotocol=subprotocol)
 
         async def command(message: dict[str, Any]) -> None:
-            await _obey(user_id, parse(SocketCommand, message), is_v2=is_v2)
+            await _obey(caller, parse(SocketCommand, message), is_v2=is_v2)
 
         await ProgressSocket(
             websocket,
@@ -97,7 +103,9 @@ def blueprint(services: Services) -> Blueprint:
             on_malformed=services.metrics.refused_messages.inc,
         ).serve()
 
-    async def _obey(user_id: UserId, message: SocketCommand, *, is_v2: bool) -> None:
+    async def _obey(caller: Caller, message: SocketCommand, *, is_v2: bool) -> None:
+        caller.check(Scope.OPERATE)
+        user_id = caller.user_id
         match message.type:
             case "start_operation":
                 services.check_accepts_work()
@@ -109,6 +117,13 @@ def blueprint(services: Services) -> Blueprint:
                 await progress.cancel(user_id, message.operation_id)
             case _:
                 raise BadRequestError("Tipo de mensaje desconocido")
+
+    @streams.errorhandler(UnavailableError)
+    async def away(error: UnavailableError) -> Response:
+        """Nobody can tell whether a ticket is good: a stream ends at once, and EventSource asks again."""
+        if has_websocket_context():
+            return problem(error)
+        return Response(wire.sse_retry(services.settings.retry_ms), headers=wire.SSE_HEADERS)
 
     @streams.get("/ws/progress")
     async def no_socket() -> Response:

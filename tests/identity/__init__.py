@@ -1,0 +1,1 @@
+"""Tests of wellnet_sse/identity."""
