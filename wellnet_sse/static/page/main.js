@@ -5,6 +5,7 @@ import { Board } from './board.js';
 import { Connections } from './connections.js';
 import { byId, say } from './dom.js';
 import { DayHistory } from './history.js';
+import { enter } from './login.js';
 import { Operations } from './operations.js';
 import { currentUser, isDocumented, isUserId, remember } from './session.js';
 import { showSignal } from './signal.js';
@@ -43,22 +44,25 @@ function askWho(userId) {
 }
 
 /** @param {string} text */
-function refuse(text) {
+function tell(text) {
   say(byId('aviso-texto', HTMLElement), text);
   byId('aviso-boton', HTMLElement).hidden = true;
-  byId('aviso', HTMLElement).hidden = false;
+  byId('aviso', HTMLElement).hidden = text === '';
 }
 
 if (isDocumented()) {
   const userId = currentUser();
   askWho(userId);
   if (userId === null) {
-    refuse('Indique su número de usuario para ver sus operaciones.');
+    tell('Indique su número de usuario para ver sus operaciones.');
     byId('usuario', HTMLInputElement).focus();
   } else {
     remember(userId);
     begin(userId);
   }
 } else {
-  refuse('Este servidor pide una sesión firmada. Entre primero en WellNet y vuelva a abrir esta página.');
+  enter(({ userId }) => {
+    byId('aviso-boton', HTMLElement).hidden = false;
+    begin(userId);
+  }, tell);
 }

@@ -58,7 +58,7 @@ export const SIGNALS = {
  */
 export function trouble({ state, reason }) {
   if (state === 'offline') return 'Sin red. El trabajo sigue en el servidor; al volver la red se verá cómo va.';
-  if (state === 'closed') return reason === 'refused' ? 'El servidor no admite a este usuario.' : null;
+  if (state === 'closed') return reason === 'refused' ? 'El servidor no admite a este usuario, o su sesión terminó: entre de nuevo y reintente.' : null;
   if (state !== 'reconnecting') return null;
   switch (reason) {
     case 'busy':
