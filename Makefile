@@ -17,7 +17,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check chaos bench format clean
+.PHONY: help install demo test check chaos bench screenshots format clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -43,6 +43,9 @@ chaos: $(DEV) $(CLIENTS) $(CLIENT_JS) ## the long tests: kills, stalls, storms
 
 bench: $(DEV) ## measure speed; ARGS goes to bench/run
 	bench/run $(ARGS)
+
+screenshots: $(DEV) $(PAGES) ## take the pictures of docs/screenshots anew
+	$(BIN)/python -m tests.pages.screenshots
 
 format: $(DEV) ## lay out the code as `check` wants it
 	$(BIN)/ruff check --fix-only

@@ -14,6 +14,7 @@ from playwright.async_api import (
     Locator,
     Page,
     Playwright,
+    Request,
     expect,
 )
 
@@ -53,6 +54,7 @@ class Visitor:
         context.on("console", self._hear)
         context.on("weberror", lambda error: self.complaints.append(f"uncaught: {error.error}"))
         context.on("dialog", self._answer)
+        context.on("request", self._see)
 
     async def open(self, path: str = "/") -> Page:
         """Open a tab; it is up to date when this returns."""
@@ -68,6 +70,10 @@ class Visitor:
     async def _answer(self, dialog: Dialog) -> None:
         self.asked.append(dialog.message)
         await (dialog.accept() if self.confirms else dialog.dismiss())
+
+    def _see(self, request: Request) -> None:
+        if not request.url.startswith(self.url):
+            self.complaints.append(f"asks elsewhere: {request.url}")
 
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type not in {"error", "warning"}:

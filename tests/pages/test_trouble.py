@@ -59,7 +59,7 @@ async def test_killed_server_leaves_the_bar_where_it_was_and_the_work_interrupte
         await expect(banner(page)).to_be_hidden()
         await outcome(page, 1, "Interrumpida")
         stopped = card(page, 1).locator('li[data-status="interrupted"]')
-        await expect(stopped).to_contain_text("Interrumpido en el paso remove-router")
+        await expect(stopped).to_contain_text("Interrumpido en el paso Router")
         assert await total(page, 1) == 100 // 3
         await outcome(page, 2, "Completada")
         visitor.is_cut_off = (

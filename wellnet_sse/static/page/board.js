@@ -3,7 +3,7 @@
 import { Card, phase, phaseName, title } from './card.js';
 import { byId, make, say } from './dom.js';
 import { isRunning } from './operations.js';
-import { STATUSES, beforeMessage, stepName } from './wording.js';
+import { STATUSES, beforeMessage, inWords, stepName } from './wording.js';
 
 /**
  * @import {ProgressClient} from '../progress-client.js'
@@ -40,6 +40,10 @@ export class Board {
     });
     client.addEventListener('connection', () => this.#showAll());
     setInterval(() => this.#showTimes(), SECOND_MS);
+    // Over the cards themselves, the line would only cover what it sums up.
+    new IntersectionObserver(([seen]) => {
+      this.#dock.classList.toggle('idle', seen?.isIntersecting);
+    }).observe(this.#place);
   }
 
   /** @param {Entry} entry */
@@ -140,7 +144,7 @@ class Announcer {
       if (!this.#notes(`${entry.operationId} ${step}`, status) || !isLive) continue;
       if (status === 'completed' || status === 'error') {
         const word = STATUSES[status];
-        const told = status === 'error' ? `${beforeMessage(word, message)}${message}` : word;
+        const told = status === 'error' ? `${beforeMessage(word, message)}${inWords(step, message)}` : word;
         this.say(`${title(entry)}, ${stepName(step)}: ${told}`);
       }
     }

@@ -2,7 +2,7 @@
 
 import { Bar, Icon, make, say } from './dom.js';
 import { cleanupOf, isRunning } from './operations.js';
-import { OUTCOMES, STATUSES, beforeMessage, duration, percent, stepName } from './wording.js';
+import { OUTCOMES, STATUSES, beforeMessage, duration, inWords, percent, stepName } from './wording.js';
 
 /**
  * @import {StepProgress} from '../progress-client.js'
@@ -191,14 +191,14 @@ class StepLine {
    * @param {StepProgress} step
    * @param {string} at what the whole operation is at
    */
-  show({ status, message, progress }, at) {
+  show({ step, status, message, progress }, at) {
     const isInterrupted = status === 'error' && at === 'interrupted';
     const look = isInterrupted ? 'interrupted' : status;
     const word = isInterrupted ? 'Interrumpido' : STATUSES[status];
     this.element.dataset['status'] = look;
     this.#icon.show(look);
     say(this.#status, beforeMessage(word, message));
-    say(this.#message, message);
+    say(this.#message, inWords(step, message));
     say(this.#percent, percent(progress));
     this.#bar.show(progress);
   }

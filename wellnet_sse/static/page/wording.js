@@ -27,6 +27,13 @@ export const STATUSES = {
  */
 export const beforeMessage = (status, message) => (message.startsWith(status) ? '' : `${status}: `);
 
+/**
+ * A step's message, in which the step has the name that it has here.
+ * @param {string} step
+ * @param {string} message
+ */
+export const inWords = (step, message) => message.replaceAll(`paso ${step}`, `paso ${stepName(step)}`);
+
 /** @type {Record<NonNullable<OperationState['outcome']>, {name: string, meaning: string}>} */
 export const OUTCOMES = {
   completed: { name: 'Completada', meaning: '' },
