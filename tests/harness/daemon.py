@@ -50,6 +50,11 @@ class Daemon:
         return self.process.pid
 
     @property
+    def children(self) -> set[int]:
+        """The processes that it has started and that run."""
+        return set(map(int, Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()))
+
+    @property
     def exit_code(self) -> int | None:
         """None while it runs; negative after a signal."""
         return self.process.poll()

@@ -46,12 +46,6 @@ async def all_serve(server: ServerProcess) -> None:
     await eventually(lambda: "processes_ready" in server.log, timeout_seconds=20)
 
 
-async def children(server: ServerProcess) -> set[int]:
-    """The processes that it has now."""
-    listed = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()  # noqa: ASYNC240 - no disk
-    return set(map(int, listed.split()))
-
-
 async def pids(server: ServerProcess, count: int = 60) -> Counter[int]:
     """Who answers so many connections."""
 
@@ -89,12 +83,12 @@ class Load:
 
 async def test_connections_are_spread_over_all(server: ServerProcess) -> None:
     answered = await pids(server, 120)
-    assert set(answered) == await children(server)
+    assert set(answered) == server.children
     assert min(answered.values()) > 12, answered
 
 
 async def test_one_that_is_killed_is_started_again(server: ServerProcess) -> None:
-    before = await children(server)
+    before = server.children
     victim = min(before)
     os.kill(victim, signal.SIGKILL)
 
@@ -103,13 +97,13 @@ async def test_one_that_is_killed_is_started_again(server: ServerProcess) -> Non
         return len(answered) == COUNT and victim not in answered
 
     await eventually(is_replaced)
-    assert len(before & await children(server)) == COUNT - 1
+    assert len(before & server.children) == COUNT - 1
     assert "process_died" in server.log
 
 
 async def test_connections_that_wait_for_one_that_dies_are_served_by_the_next(server: ServerProcess) -> None:
     """Each process has a queue of its own; that of a process which is stopped fills up, and then it dies."""
-    victim = min(await children(server))
+    victim = min(server.children)
     os.kill(victim, signal.SIGSTOP)
     with ExitStack() as stack:
         peers = [stack.enter_context(Peer(server.port)) for _ in range(40)]
@@ -121,7 +115,7 @@ async def test_connections_that_wait_for_one_that_dies_are_served_by_the_next(se
         os.kill(victim, signal.SIGKILL)
         late = await asyncio.gather(*(asyncio.to_thread(answer_within, peer, 10) for peer in waiting))
     assert len(set(late)) == 1
-    assert set(late) <= await children(server) - set(answered)
+    assert set(late) <= server.children - set(answered)
 
 
 def answer_within(peer: Peer, seconds: float) -> int | None:
@@ -134,12 +128,12 @@ def answer_within(peer: Peer, seconds: float) -> int | None:
 
 
 async def test_sighup_replaces_them_one_after_another_and_no_client_notices(server: ServerProcess) -> None:
-    before = await children(server)
+    before = server.children
     load = Load(server)
     async with server.http() as client, client.stream("GET", "/stream") as stream:
         most = 0
         server.signal(signal.SIGHUP)
-        while len(now := await children(server)) != COUNT or now & before:
+        while len(now := server.children) != COUNT or now & before:
             most = max(most, len(now))
             await asyncio.sleep(0.01)
         assert (await stream.aread()).decode() == "open drained"
@@ -151,12 +145,12 @@ async def test_sighup_replaces_them_one_after_another_and_no_client_notices(serv
 
 
 async def test_a_replacement_that_does_not_come_to_serve_replaces_nobody(server: ServerProcess) -> None:
-    before = await children(server)
+    before = server.children
     broken = server.directory / "broken"
     broken.touch()
     server.signal(signal.SIGHUP)
     await eventually(lambda: "replacement_failed" in server.log)
-    assert await children(server) == before
+    assert server.children == before
     broken.unlink()
     assert set(await pids(server)) == before
 
@@ -165,7 +159,7 @@ async def test_sigterm_ends_all_after_their_work_and_the_manager_is_told_once(tm
     with Manager(f"@wellnet-{os.getpid()}-{tmp_path.name}") as manager:
         async with several(tmp_path, NOTIFY_SOCKET=manager.address) as server:
             assert await manager.told() == "READY=1"
-            processes = await children(server)
+            processes = server.children
             assert set(await pids(server)) == processes
             async with server.http() as client, client.stream("GET", "/stream") as stream:
                 assert await server.terminate() == 0
@@ -180,14 +174,14 @@ async def test_sigterm_ends_all_after_their_work_and_the_manager_is_told_once(tm
 async def test_one_that_does_not_end_is_killed_and_the_exit_code_says_so(tmp_path: Path) -> None:
     async with several(tmp_path, "--grace", "-4.5") as server:
         await all_serve(server)
-        os.kill(min(await children(server)), signal.SIGSTOP)
+        os.kill(min(server.children), signal.SIGSTOP)
         assert await server.terminate() == 1
 
 
 async def test_they_end_with_their_supervisor_however_that_dies(tmp_path: Path) -> None:
     async with several(tmp_path) as server:
         await all_serve(server)
-        processes = await children(server)
+        processes = server.children
         await server.kill()
         await eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes))
     assert "Traceback" not in server.log, server.log

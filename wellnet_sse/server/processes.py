@@ -33,9 +33,7 @@ READY_SECONDS = 60.0
 
 FIRST_PAUSE_SECONDS = 0.1
 LAST_PAUSE_SECONDS = 5.0
-"""The longest wait before a process that died again is started again; its newcomers wait as long."""
-STEADY_SECONDS = 10.0
-"""Who has lived for so long died of something new."""
+"""The longest wait before one is started again that died before it served; its newcomers wait as long."""
 MARGIN_SECONDS = 5.0
 """How much longer than the grace of its work a process may take to end."""
 
@@ -104,14 +102,12 @@ class _Place:
 
     async def keep(self) -> None:
         """Have somebody serve there until `stop`, whoever dies."""
-        loop = asyncio.get_running_loop()
         pause = FIRST_PAUSE_SECONDS
         while (child := self._serving) is not None and not self._stop.is_set():
-            since = loop.time()
             await first_of(child.ended, child.leaving, self._stop)
             if child.leaving.is_set() or self._stop.is_set():
                 continue
-            if loop.time() - since > STEADY_SECONDS:
+            if child.ready.is_set():
                 pause = FIRST_PAUSE_SECONDS
             log.error("process_died", extra={"pid": child.pid, "again_in_seconds": pause})
             await first_of(self._stop, seconds=pause)
