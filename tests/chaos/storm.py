@@ -9,7 +9,7 @@ from random import Random
 
 from tests.chaos.checker import check, summary
 from tests.chaos.clients import Client, Data, Follower, SocketClient, SseClient
-from tests.chaos.ledger import Ledger, Log
+from tests.chaos.ledger import Ledger, Log, seq_of
 from tests.chaos.proxy import CALM, FaultProxy, Faults
 from tests.chaos.publisher import Publisher
 from tests.chaos.script import operation_id
@@ -47,7 +47,10 @@ class Weather:
     logs: list[Log] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     live_seconds: list[float] = field(default_factory=list)
-    """Of each client after each restart: from `/readyz` 200 to `live`."""
+    """Of each client after each restart: from `/readyz` 200 to `live`.
+
+    Where only a part of the server ended: until all clients knew what each user published later.
+    """
     up_seconds: float = 0.0
     published: int = 0
     proxied: dict[str, int] = field(default_factory=dict)
@@ -55,7 +58,7 @@ class Weather:
     @property
     def live_p99_seconds(self) -> float:
         """The 99th percentile of `live_seconds`."""
-        ordered = sorted(self.live_seconds)
+        ordered = sorted(self.live_seconds) or [0.0]
         return ordered[int(len(ordered) * 0.99)]
 
     @property
@@ -65,7 +68,7 @@ class Weather:
 
     def figures(self) -> str:
         """One line of what was measured."""
-        delays = sorted(self.live_seconds)
+        delays = sorted(self.live_seconds) or [0.0]
         answered, seen = len(self.ledger.answered), sum(len(log.seen) for log in self.logs)
         return (
             f"{answered} answered, {len(self.ledger.publishes) - answered} never answered; "
@@ -77,7 +80,7 @@ class Weather:
 
 
 End = Callable[[ServerProcess, Sequence[Client]], Awaitable[None]]
-"""How the server comes to its end under its clients."""
+"""How the server, or a part of it, comes to its end under its clients; what is a part is there again then."""
 
 
 async def killed(server: ServerProcess, _clients: Sequence[Client]) -> None:
@@ -127,6 +130,11 @@ async def _end_again_and_again(server: ServerProcess, plan: Plan, crowd: "_Crowd
             return
         await end(server, crowd.clients)
         ended_at = loop.time()
+        if server.exit_code is None:
+            later = len(weather.ledger.publishes)
+            await eventually(partial(crowd.all_know_what_came_after, later), SETTLE_SECONDS)
+            weather.live_seconds.append(loop.time() - ended_at)
+            continue
         await server.start()
         ready_at = loop.time()
         # Also a client that was back before `/readyz` was asked is counted: it waited for nothing.
@@ -197,6 +205,14 @@ class _Crowd:
     def all_live_since(self, seconds: float) -> bool:
         """Whether each client was up to date at some time after then."""
         return all(client.live_since(seconds) is not None for client in self.clients)
+
+    def all_know_what_came_after(self, place: int) -> bool:
+        """Whether each user was answered after this place in the ledger, and all their clients know of it."""
+        later: dict[int, int] = {}
+        for publish in self.weather.ledger.publishes[place:]:
+            if publish.cursor is not None:
+                later.setdefault(publish.user, seq_of(publish.cursor))
+        return all(client.position >= later.get(client.log.user, 2**63) for client in self.clients)
 
     def all_know(self, probes: Mapping[int, Client]) -> bool:
         """Whether everybody has come as far as a newcomer is told."""

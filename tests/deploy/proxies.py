@@ -38,13 +38,15 @@ class Proxy:
         directory: Path,
         *,
         ports: tuple[int, int],
-        certificate: Certificate,
+        certificate: Certificate | None,
     ) -> None:
+        """Without a `certificate` it speaks in clear."""
         self.directory = directory
-        self.certificate = certificate
+        self._certificate = certificate
         self.ports = ports
-        self.url, self.documented_url = (f"https://127.0.0.1:{port}" for port in ports)
-        self.ws_url = f"wss://127.0.0.1:{ports[0]}"
+        secure = "" if certificate is None else "s"
+        self.url, self.documented_url = (f"http{secure}://127.0.0.1:{port}" for port in ports)
+        self.ws_url = f"ws{secure}://127.0.0.1:{ports[0]}"
         self._command = tied(command)
         self._output = directory / "output.log"
 
@@ -72,11 +74,18 @@ class Proxy:
     ) -> None:
         self._sweep()
 
+    @property
+    def certificate(self) -> Certificate:
+        """Its certificate, where it speaks TLS."""
+        assert self._certificate is not None
+        return self._certificate
+
     def http(self, *, user: int | None = None) -> httpx.AsyncClient:
         """Return a new client that speaks with the server through it; close it with `async with`."""
         headers = {} if user is None else {"X-User-ID": str(user)}
+        verify = True if self._certificate is None else self._certificate.trust()
         return httpx.AsyncClient(
-            base_url=self.url, headers=headers, verify=self.certificate.trust(), trust_env=False, timeout=10
+            base_url=self.url, headers=headers, verify=verify, trust_env=False, timeout=10
         )
 
     def written(self) -> str:
@@ -145,17 +154,40 @@ def _nginx(site: str, directory: Path, certificate: Certificate, upstream: str, 
     if "/var/log/nginx" in site:
         own.append(Change("/var/log/nginx", str(directory)))
     (directory / "site.conf").write_text(changed(site, *own, *changes))
-    temporary = "".join(
-        f"{kind}_temp_path {directory}/{kind};\n"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
     # One process, so that it ends with the test run however that ends.
     (directory / "nginx.conf").write_text(
         f"daemon off; master_process off; pid {directory}/nginx.pid; error_log {directory}/nginx.log;\n"
-        f"events {{}}\nhttp {{\naccess_log off;\n{temporary}include {directory}/site.conf;\n}}\n"
+        f"events {{}}\nhttp {{\naccess_log off;\n{_temporary(directory)}include {directory}/site.conf;\n}}\n"
     )
     command = [program("nginx"), "-p", str(directory), "-e", "stderr", "-c", str(directory / "nginx.conf")]
     return Proxy(command, directory, ports=ports, certificate=certificate)
+
+
+def _temporary(directory: Path) -> str:
+    return "".join(
+        f"{kind}_temp_path {directory}/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+
+
+def compose_nginx(directory: Path, *upstreams: str) -> Proxy:
+    """nginx as deploy/compose/nginx.conf has it, before these nodes (host:port); it speaks in clear."""
+    directory.mkdir()
+    port = free_port()
+    nodes = [Change(f"node-{n}:4440", upstream) for n, upstream in enumerate(upstreams, 1)]
+    own = [
+        Change("    resolver 127.0.0.11 valid=5s;\n", ""),  # Docker's, which looks for nodes that have moved
+        Change(" resolve ", " "),
+        Change("listen 8080", f"listen 127.0.0.1:{port}"),
+        Change("/dev/stdout", f"{directory}/access.log"),
+        Change("/dev/stderr", f"{directory}/error.log"),
+        Change("pid /tmp/nginx.pid;", f"pid {directory}/nginx.pid;\ndaemon off;\nmaster_process off;"),
+        Change("http {\n", f"http {{\n{_temporary(directory)}"),
+    ]
+    file = directory / "nginx.conf"
+    file.write_text(changed((DEPLOY / "compose" / "nginx.conf").read_text(), *own, *nodes))
+    command = [program("nginx"), "-p", str(directory), "-e", "stderr", "-c", str(file)]
+    return Proxy(command, directory, ports=(port, port), certificate=None)
 
 
 def caddy(directory: Path, certificate: Certificate, upstream: str, *changes: Change) -> Proxy:

@@ -2,14 +2,12 @@
 
 import re
 import shlex
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.deploy.proxies import DEPLOY, Change, changed, program
+from tests.deploy.proxies import DEPLOY
 from wellnet_sse.settings import PREFIX, Settings
 
 FOLDER = DEPLOY / "compose"
@@ -20,13 +18,6 @@ GIVEN = dict(
     line.split("=", 1)
     for line in (FOLDER / "example.env").read_text().splitlines()
     if line and not line.startswith("#")
-)
-FOR_TESTS = (
-    Change("    resolver 127.0.0.11 valid=5s;\n", ""),  # Docker's
-    Change(" resolve ", " "),
-    Change("/dev/stdout", "access.log"),
-    Change("/dev/stderr", "error.log"),
-    Change("pid /tmp/nginx.pid;", "pid nginx.pid;"),
 )
 
 
@@ -114,13 +105,3 @@ def test_what_both_proxies_say_is_the_same() -> None:
         one, other = (block and block[1].split() for block in blocks)
         assert one
         assert one == other
-
-
-@pytest.mark.system
-def test_nginx_takes_the_configuration(tmp_path: Path) -> None:
-    hosts = [Change(f"{node}:4440", f"127.0.0.1:{port}") for port, node in enumerate(NODES, 4440)]
-    file = tmp_path / "nginx.conf"
-    file.write_text(changed((FOLDER / "nginx.conf").read_text(), *FOR_TESTS, *hosts))
-    command = [program("nginx"), "-t", "-p", str(tmp_path), "-e", "stderr", "-c", str(file)]
-    checked = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
-    assert checked.returncode == 0, checked.stderr

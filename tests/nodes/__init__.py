@@ -1,0 +1,1 @@
+"""Several processes and machines, on what they share: a real Valkey, a real PostgreSQL."""
