@@ -114,6 +114,8 @@ def _extra(workload: Workload, raw: dict[str, Any], report: Report) -> dict[str,
         extra["load_disturbed"] = report.load_busy_seconds / report.window_seconds - report.client_share
         extra["conflated"] = float(raw["published"].get("conflated", 0))
         extra["late_ms"] = raw["published"]["late_ms"]
+        if "broker_us" in raw["published"]:
+            extra["broker_us"] = raw["published"]["broker_us"]
         extra["memory_growth"] = report.rss_peak / max(1, report.rss_start)
         extra["readers_ended"] = report.ended_count
     if workload.stalled:

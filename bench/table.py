@@ -20,6 +20,7 @@ NOTES = {
     "kib_per_stalled": "{:.0f} KiB a stalled reader",
     "evicted": "{:.0f} evicted",
     "conflated": "{:.0f} conflated",
+    "broker_us": "{:.0f} µs of Valkey an event",
     "late_ms": "publisher up to {:.0f} ms late",
     "readers_ended": "{:.0f} readers ended",
     "operations_without_ending": "{:.0f} operations without an ending",

@@ -126,6 +126,15 @@ WORKLOADS = {
             window_seconds=30,
         ),
         Workload(
+            "scale",
+            "100 users with 20 readers each, 500 events/s, on one process and on several that share a Valkey",
+            ("wellnet-sse", "wellnet-sse-valkey-1", "wellnet-sse-valkey-2"),
+            readers=2000,
+            users=100,
+            rate=500,
+            transports=("sse", "ws"),
+        ),
+        Workload(
             "client",
             "what the load client can take: 2,000,000 events/s, eight in each write",
             ("floor-joined",),

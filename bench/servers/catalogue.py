@@ -54,6 +54,16 @@ SERVERS = {
             {"BENCH_BROKER_URL": "sql://"},
             replays=True,
         ),
+        *(
+            Server(
+                f"wellnet-sse-valkey-{count}",
+                _python("several", peer=False),
+                ("sse", "ws"),
+                {"BENCH_PROCESSES": str(count)},
+                replays=True,
+            )
+            for count in (1, 2)
+        ),
         Server("node-ws", _node("node_ws.cjs"), ("ws",), {"NODE_PATH": str(NODE_MODULES)}),
         Server("better-sse", _node("better_sse.cjs"), ("sse",), {"NODE_PATH": str(NODE_MODULES)}),
         Server("sse-starlette", _python("starlette_sse"), ("sse",)),

@@ -21,9 +21,16 @@ class Published(NamedTuple):
     """How late the latest of them was published."""
 
 
-async def publish_all(offer: Offer, publish: Callable[[int], Awaitable[object]]) -> Published:
-    """Publish the events of `offer` when they are due; each task awaits its own, one after another."""
-    done = await asyncio.gather(*(_publish_each(offer, task, publish) for task in range(TASKS)))
+async def publish_all(
+    offer: Offer, publish: Callable[[int], Awaitable[object]], *, part: tuple[int, int] = (0, 1)
+) -> Published:
+    """Publish the events of `offer` when they are due; each task awaits its own, one after another.
+
+    `part`: which of how many processes this is; each has its share of the tasks.
+    """
+    place, count = part
+    tasks = range(place, TASKS, count)
+    done = await asyncio.gather(*(_publish_each(offer, task, publish) for task in tasks))
     return Published(sum(one.events for one in done), max(one.late_ms for one in done))
 
 

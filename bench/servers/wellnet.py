@@ -6,6 +6,7 @@ operation, broker, hub, outbox and transport are the ones that serve people.
 
 import asyncio
 import os
+import socket
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ class Bench:
         self._app = app
         self._stamps: Stamps | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        place, _, count = os.environ.get("BENCH_PART", "0/1").partition("/")
+        self._part = int(place), int(count)
 
     @property
     def _progress(self) -> Progress:
@@ -47,7 +50,7 @@ class Bench:
 
     async def _publish(self, command: dict[str, Any]) -> None:
         offer = offer_of(command)
-        published = await publish_all(offer, lambda number: self._publish_one(offer, number))
+        published = await publish_all(offer, lambda number: self._publish_one(offer, number), part=self._part)
         conflated = getattr(self._progress.hub, "conflated", 0)
         tell(published=published.events, late_ms=published.late_ms, conflated=conflated)
 
@@ -95,7 +98,8 @@ async def main() -> None:
     app = create_app(settings, pace_seconds=float(os.environ.get("BENCH_PACE_SECONDS", "0")))
     bench = Bench(app)
     loop = asyncio.get_running_loop()
-    listener = sockets.listen("127.0.0.1", 0)
+    inherited = os.environ.get("BENCH_LISTENER")
+    listener = socket.socket(fileno=int(inherited)) if inherited else sockets.listen("127.0.0.1", 0)
 
     @app.before_serving
     async def ready() -> None:
