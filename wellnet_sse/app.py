@@ -30,11 +30,11 @@ from wellnet_sse.web import (
     connections,
     documented,
     health,
-    openapi,
     operations,
     pages,
     problems,
     publishing,
+    reference,
     routers,
     sessions,
     streams,
@@ -82,7 +82,7 @@ def create_app(settings: Settings, *, pace_seconds: float = 0.0, demo_user: int 
         routers,
         sessions,
         health,
-        openapi,
+        reference,
         pages,
     ):
         app.register_blueprint(module.blueprint(parts))

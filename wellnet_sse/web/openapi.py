@@ -1,14 +1,11 @@
-"""`/openapi.json`: the HTTP interface in OpenAPI 3.1.
+"""`/openapi.json`: the HTTP interface in OpenAPI 3.1; `asyncapi.py` has what is pushed.
 
 Bodies are described by the models that check them (schemas.py) and refusals by the errors that are raised;
 answers are written down in openapi_answers.json, and the paths here. A WebSocket has no place in OpenAPI but
 for its handshake.
 """
 
-import json
-
 from pydantic import BaseModel
-from quart import Blueprint, Response
 
 from wellnet_sse import __version__
 from wellnet_sse.metrics import CONTENT_TYPE_LATEST
@@ -34,25 +31,12 @@ from wellnet_sse.web.schemas import (
     QuitarConexion,
     StepUpdate,
 )
-from wellnet_sse.web.services import Services
 
 DESCRIPTION = """\
 Live progress of long operations. Every request names its user: in mode `documented` by `userId` or
 `X-User-ID`, in mode `token` by a signed token, whose scope is told with each path.
 Refusals are `application/problem+json`, but the four documented endpoints answer `{"success", "message"}`.
 `HEAD` is answered wherever `GET` is, and `OPTIONS` only as a CORS preflight."""
-
-
-def blueprint(_services: Services) -> Blueprint:
-    """`/openapi.json`."""
-    reference = Blueprint("reference", __name__)
-    text = json.dumps(document(), ensure_ascii=False, separators=(",", ":"))
-
-    @reference.get("/openapi.json")
-    async def openapi() -> Response:
-        return Response(text, content_type="application/json")
-
-    return reference
 
 
 def document() -> Part:
@@ -270,6 +254,11 @@ def _others() -> Part:
         "description": "This document",
         "content": {"application/json": {"schema": {"type": "object"}}},
     }
+    page: Part = {
+        "description": "It is this",
+        "content": {"text/html": {"schema": {"type": "string"}}},
+        "headers": header_refs(["ETag"]),
+    }
     return {
         path: {"get": operation(name, summary, {"200": answer} | refused(405, 500, *more))}
         for path, name, summary, answer, more in (
@@ -278,5 +267,15 @@ def _others() -> Part:
             ("/metrics", "metrics", "Metrics for Prometheus", prometheus, ()),
             ("/api/metricas", "metricas", "Four figures", json_answer("They are", "Figures"), ()),
             ("/openapi.json", "openapi", "The HTTP interface", own, ()),
+            ("/asyncapi.json", "asyncapi", "What streams and sockets say", own, ()),
         )
+    } | {
+        "/docs": {
+            "get": operation(
+                "docs",
+                "Both documents, for people",
+                {"200": page, "304": {"description": "It is as it was"}} | refused(405, 500),
+                parameters=["If-None-Match"],
+            )
+        }
     }

@@ -1,7 +1,7 @@
 """The pieces that `openapi.py` is put together from: answers, refusals, parameters, schemas."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,10 @@ REFUSALS = {
     504: "The router does not answer",
 }
 
-_EXAMPLES: dict[type[BaseModel], Part] = {
+Examples = Mapping[type[BaseModel], Part]
+"""Bodies, each with one that is right."""
+
+_BODIES: Examples = {
     QuitarAsignacion: {"id_conexion": 5},
     QuitarConexion: {"direccion_ip": "10.0.0.5"},
     EliminarConfiguracion: {"id_conexion": 5, "id_usuario": 5},
@@ -203,20 +206,20 @@ def parameters() -> Part:
     }
 
 
-def schemas() -> Part:
-    """The schemas of bodies and of answers."""
+def schemas(bodies: Examples = _BODIES) -> Part:
+    """The schemas of answers and of `bodies`."""
     answers: Part = json.loads(Path(__file__).with_name("openapi_answers.json").read_text("utf-8"))
-    return dict(sorted((answers | _body_schemas()).items()))
+    return dict(sorted((answers | _body_schemas(bodies)).items()))
 
 
-def _body_schemas() -> Part:
+def _body_schemas(examples: Examples) -> Part:
     _, generated = models_json_schema(
-        [(model, "validation") for model in _EXAMPLES],
+        [(model, "validation") for model in examples],
         ref_template="#/components/schemas/{model}",
         schema_generator=_Untitled,
     )
     bodies: Part = generated["$defs"]
-    for model, example in _EXAMPLES.items():
+    for model, example in examples.items():
         schema = bodies[model.__name__]
         schema["examples"] = [example]
         for name, prop in schema.get("properties", {}).items():
