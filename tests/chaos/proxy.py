@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Self
@@ -96,12 +97,16 @@ class Side(asyncio.Protocol):
 
     def _unstall(self) -> None:
         self._stalled = False
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Carry what waits, if nothing is in the way any more."""
         if self._timer is None:
             self._carry()
 
     def _carry(self) -> None:
         self._timer = None
-        while self._queue and not self._stalled:
+        while self._queue and not self._stalled and not self._proxy.dark:
             data, late_seconds = self._queue[0]
             if late_seconds:
                 self._queue[0] = (data, 0.0)
@@ -139,6 +144,7 @@ class FaultProxy:
         self.faults = faults
         self.counts: Counter[str] = Counter()
         self.port = 0
+        self.dark = False
         self._upstream_port = upstream_port
         self._random = Random(seed)  # noqa: S311 - seeded, so that a run can be repeated
         self._links: dict[Side, None] = {}  # in the order of their coming, for the seed's sake
@@ -162,6 +168,19 @@ class FaultProxy:
             side.abort()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._server.wait_closed()
+
+    @contextmanager
+    def cut_off(self) -> Iterator[None]:
+        """Carry nothing in the block, neither way; connections are accepted and stay."""
+        self.dark = True
+        try:
+            yield
+        finally:
+            self.dark = False
+            for side in list(self._links):
+                side.go_on()
+                if side.peer is not None:
+                    side.peer.go_on()
 
     def pieces(self, data: bytes) -> list[tuple[bytes, float]]:
         """What is carried at once, and how late each of it comes."""

@@ -40,6 +40,11 @@ class Heads:
         every = (own.heads, own.log, own.users, own.operations, own.trimmed)
         return Call(bucket_of(user_id), script, (*every, *keys), (*place, *args))
 
+    def is_at(self, user_id: UserId, place: bytes) -> bool:
+        """Whether the user's place, as the store keeps it, is the newest that was seen."""
+        epoch, seq, _, _, mark = place.decode().split(" ")
+        return self._seen.get(user_id, UNSEEN) == Head(Cursor(epoch, int(seq)), mark)
+
     def note(self, user_id: UserId, cursor: Cursor, mark: str) -> None:
         """This entry was seen."""
         seen = self._seen.get(user_id)

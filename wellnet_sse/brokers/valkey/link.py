@@ -1,8 +1,8 @@
 """The way to the store: scripts are run where their buckets are."""
 
 import asyncio
-import contextlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 from redis.exceptions import (
@@ -41,8 +41,6 @@ class Link:
     def __init__(self, address: Address, *, wait_seconds: float) -> None:
         self._wait_seconds = wait_seconds
         self.shards = shards_of(address)
-        self.faults = 0
-        """How often the store was away; whoever holds something against it looks again when this grows."""
 
     async def open(self) -> None:
         """Find the store. Raises ConfigurationError where it refuses us, and AwayError."""
@@ -63,10 +61,11 @@ class Link:
 
     async def check(self) -> None:
         """Whether every node answers. Raises UnavailableError."""
-        for shard in self.shards.all():
-            (reply,) = await self._exchange(shard, [("PING",)])
-            if isinstance(reply, ResponseError):
-                raise RefusedError from reply
+        async with self._patience():
+            for shard in self.shards.all():
+                (reply,) = await shard.exchange([("PING",)])
+                if isinstance(reply, ResponseError):
+                    raise RefusedError from reply
 
     async def ask(self, call: Call) -> Reply:
         """Run one script that may be run twice; gives its answer. Raises UnavailableError."""
@@ -74,16 +73,20 @@ class Link:
 
     async def ask_all(self, calls: Sequence[Call]) -> list[Reply]:
         """Run scripts that may be run twice, wherever they belong. Raises UnavailableError."""
+        async with self._patience():
+            try:
+                return await self._ask_all(calls)
+            except UnavailableError:
+                # A connection may have been cut, or the bucket have moved: once more, over a new one.
+                await self.mend()
+                return await self._ask_all(calls)
+
+    @asynccontextmanager
+    async def _patience(self) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(self._wait_seconds):
-                try:
-                    return await self._ask_all(calls)
-                except UnavailableError:
-                    # A connection may have been cut, or the bucket have moved: once more, over a new one.
-                    await self.mend()
-                    return await self._ask_all(calls)
+                yield
         except TimeoutError:
-            self.faults += 1
             raise AwayError from None
 
     async def _ask_all(self, calls: Sequence[Call]) -> list[Reply]:
@@ -111,27 +114,18 @@ class Link:
 
     async def mend(self) -> None:
         """After a failure: see which nodes there are now."""
-        with contextlib.suppress(AwayError):
+        with suppress(AwayError):
             await self.shards.refresh()
 
     async def _run(self, shard: Shard, calls: Sequence[Call]) -> list[Reply]:
-        replies = await self._exchange(shard, [_command(call) for call in calls])
+        replies = await shard.exchange([_command(call) for call in calls])
         unknown = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:  # it was started anew, or another took its place
-            await self._exchange(shard, [("SCRIPT", "LOAD", script.source) for script in scripts.ALL])
-            again = await self._exchange(shard, [_command(calls[n]) for n in unknown])
+            await shard.exchange([("SCRIPT", "LOAD", script.source) for script in scripts.ALL])
+            again = await shard.exchange([_command(calls[n]) for n in unknown])
             for number, reply in zip(unknown, again, strict=True):
                 replies[number] = reply
-        if any(isinstance(reply, REFUSED) for reply in replies):
-            self.faults += 1
         return replies
-
-    async def _exchange(self, shard: Shard, commands: Sequence[Sequence[Any]]) -> list[Reply]:
-        try:
-            return await shard.exchange(commands)
-        except AwayError:
-            self.faults += 1
-            raise
 
 
 def _command(call: Call) -> Sequence[Any]:

@@ -23,7 +23,7 @@ class UserKeys(NamedTuple):
     """The keys that a user's scripts work with."""
 
     heads: str
-    """HASH of the bucket, user → `epoch seq floor touched_ms`."""
+    """HASH of the bucket, user → `epoch seq floor touched_ms mark`."""
     log: str
     """STREAM of entries; `<seq>-0` → `e` the entry, `w` the mark of the append that wrote it."""
     users: str

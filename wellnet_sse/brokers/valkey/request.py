@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,8 +13,6 @@ from wellnet_sse.progress.broker import Appended, Change, IdempotencyKey
 from wellnet_sse.progress.codec import copy, dump
 from wellnet_sse.progress.events import Cursor, UserId
 from wellnet_sse.progress.operation import Entry, Operation
-
-_PROCESS = secrets.token_hex(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +61,6 @@ class Judged(NamedTuple):
     before: Operation | None
     operation: Operation
     entries: Sequence[Entry]
-
-
-def new_mark(number: int) -> str:
-    """The mark of this process's append of that number."""
-    return f"{_PROCESS}.{number:x}"
 
 
 def judge(request: Request, kept: Kept, now_ms: int) -> Judged | None:

@@ -27,9 +27,8 @@ HEARD_SECONDS = 1.0
 """How long a reader waits for its user's channel before it reads; without it, it hears of things later."""
 LATE_SECONDS = 0.02
 """How long an announcement may be overtaken by a later one before it counts as lost."""
-PAGE = 256
-FEED_PAGES = 8
-"""So many pages are read to catch up; who is further behind is told to look for itself."""
+PAGE = 64
+"""How much is fed at once, well below what an outbox holds; who is further behind looks for itself."""
 MAX_HELD = 512
 
 
@@ -62,7 +61,6 @@ class Watches:
         self._watches: dict[UserId, Watch] = {}
         self._users: dict[str, UserId] = {}
         self._subscribers: dict[tuple[str, int], Subscriber] = {}
-        self._faults = 0
         self._chore: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -189,8 +187,8 @@ class Watches:
     async def _caught_up(self, watch: Watch, after_seconds: float) -> None:
         try:
             await asyncio.sleep(after_seconds)
-            if after_seconds == 0 or watch.held:
-                await self._read_on(watch)
+            if watch.fed is not None and (after_seconds == 0 or watch.held):
+                await self._read_on(watch, watch.fed)
         except UnavailableError:
             pass  # it is asked again within the second
         except Exception:
@@ -199,24 +197,15 @@ class Watches:
             watch.catching = None
             self._moved(watch)
 
-    async def _read_on(self, watch: Watch) -> None:
+    async def _read_on(self, watch: Watch, fed: Cursor) -> None:
         """Feed what the store has and was not fed; where that is too much, or not all there, start anew."""
-        for _ in range(FEED_PAGES):
-            fed = watch.fed
-            if fed is None:
-                return
-            newest, records = await self.page(watch.user_id, fed, PAGE)
-            if records is None:
-                break
-            if records:
-                self._offer(watch, records)
-            if watch.fed is not None and watch.fed.seq >= newest.seq:
-                return
-        # Readers are told of a hole, or of the new epoch, by its newest entry: they look for themselves.
-        watch.held.clear()
-        before = newest._replace(seq=max(0, newest.seq - 1))
-        newest, records = await self.page(watch.user_id, before, PAGE)
-        watch.fed = None
+        newest, records = await self.page(watch.user_id, fed, PAGE)
+        if records is None or fed.seq + len(records) < newest.seq:
+            # By its newest entry readers hear of the hole, or of the new epoch, and look for themselves.
+            watch.held.clear()
+            before = newest._replace(seq=max(0, newest.seq - 1))
+            newest, records = await self.page(watch.user_id, before, PAGE)
+            watch.fed = None
         if records:
             self._offer(watch, records)
         else:
@@ -245,7 +234,6 @@ class Watches:
         """Ask how far each watched user is, and read what was not heard of. Raises UnavailableError."""
         for watch in self._watches.values():
             self._subscribe(watch)
-        faults, doubtful = self._link.faults, self._link.faults != self._faults
         by_bucket: dict[int, list[Watch]] = {}
         for watch in self._watches.values():
             if watch.fed is not None:
@@ -256,9 +244,13 @@ class Watches:
         ]
         for watches, heads in zip(by_bucket.values(), await self._link.ask_all(calls), strict=True):
             for watch, head in zip(watches, heads, strict=True):
-                if doubtful or head is None or not _is_at(watch.fed, head):
+                if head is None or not self._is_at(watch, head):
                     self._catch_up(watch, 0)
-        self._faults = faults
+
+    def _is_at(self, watch: Watch, head: bytes) -> bool:
+        """Whether all was fed that the store has, and the store has what was fed."""
+        epoch, seq, *_ = head.decode().split(" ")
+        return watch.fed == Cursor(epoch, int(seq)) and self._heads.is_at(watch.user_id, head)
 
     def _subscribe(self, watch: Watch) -> None:
         """Listen where the user's bucket is; a Cluster may have moved it."""
@@ -273,8 +265,3 @@ class Watches:
             if watch.subscriber is not None:
                 watch.subscriber.remove(watch.channel)
             watch.subscriber, watch.heard = subscriber, subscriber.add(watch.channel)
-
-
-def _is_at(fed: Cursor | None, head: bytes) -> bool:
-    epoch, seq, *_ = head.split(b" ")
-    return fed is not None and fed.epoch == epoch.decode() and fed.seq >= int(seq)

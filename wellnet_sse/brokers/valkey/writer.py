@@ -10,6 +10,7 @@ its mark, so that nothing is written twice.
 import asyncio
 import itertools
 import logging
+import secrets
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -20,7 +21,7 @@ from wellnet_sse.brokers.valkey.entries import UNNAMED, Kept, load_kept, load_re
 from wellnet_sse.brokers.valkey.heads import Heads
 from wellnet_sse.brokers.valkey.link import REFUSED, Link
 from wellnet_sse.brokers.valkey.names import bucket_of, idempotency_key
-from wellnet_sse.brokers.valkey.request import Judged, Request, Terms, arguments, judge, new_mark, repeated
+from wellnet_sse.brokers.valkey.request import Judged, Request, Terms, arguments, judge, repeated
 from wellnet_sse.brokers.valkey.shards import AwayError, RefusedError, Reply
 from wellnet_sse.errors import UnavailableError, UnprocessableError
 from wellnet_sse.progress.broker import Appended, Change, IdempotencyKey
@@ -60,6 +61,7 @@ class Writer:
         self._show = show
         self._known: OrderedDict[tuple[UserId, str], Kept] = OrderedDict()
         self._lanes: dict[tuple[str, int], _Lane] = {}
+        self._name = secrets.token_hex(8)
         self._numbers = itertools.count(1)
         self.opened = 0
         """How many operations began or were opened again by what was written here, less those that ended."""
@@ -68,8 +70,7 @@ class Writer:
         self, user_id: UserId, operation_id: str, change: Change, key: IdempotencyKey | None
     ) -> Appended:
         """Wait until it is written. Raises what the change does, and UnavailableError after a while."""
-        mark = new_mark(next(self._numbers))
-        request = Request(user_id, operation_id, change, key, mark)
+        request = Request(user_id, operation_id, change, key, f"{self._name}.{next(self._numbers):x}")
         self._lane(bucket_of(user_id)).add(request)
         try:
             async with asyncio.timeout(self._wait_seconds):

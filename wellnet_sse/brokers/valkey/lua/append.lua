@@ -1,7 +1,7 @@
 -- Writes one append, if the operation is still what the change was judged by, and nobody used its key.
 local OPEN, ENDINGS, FINISHED, STARTED = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local RESTING, IN_STEP, RUNS, KEY = KEYS[10], KEYS[11], KEYS[12], KEYS[13]
-local operation, expected, mark, state = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+local operation, expected, own, state = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local standing, runs, started, updated, ending = ARGV[11], ARGV[12], ARGV[13], ARGV[14], tonumber(ARGV[15])
 local history, events, fingerprint, channel = tonumber(ARGV[16]), tonumber(ARGV[17]), ARGV[18], ARGV[19]
 local FIRST_ENTRY = 20
@@ -19,9 +19,11 @@ end
 local base = seq
 for n = FIRST_ENTRY, #ARGV do
   seq = seq + 1
-  redis.call('XADD', LOG, int(seq) .. '-0', 'e', ARGV[n], 'w', mark)
+  redis.call('XADD', LOG, int(seq) .. '-0', 'e', ARGV[n], 'w', own)
 end
-redis.call('HSET', OPERATIONS, operation, table.concat({mark, int(base), state}, ' '))
+touched = now
+if seq > base then mark = own end
+redis.call('HSET', OPERATIONS, operation, table.concat({own, int(base), state}, ' '))
 if not kept then
   redis.call('ZADD', STARTED, started, operation)
   -- A namesake may be forgotten, with what it wrote.

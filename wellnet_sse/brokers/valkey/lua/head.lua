@@ -1,20 +1,16 @@
--- Comes before every script of a user. One place in history: epoch, seq, and the floor up to which nothing is kept.
+-- Comes before every script of a user. Where their history stands: epoch, seq, the floor up to which nothing is kept,
+-- when it was last written, and the mark of the append that wrote its newest entry.
 local HEADS, LOG, USERS, OPERATIONS, TRIMMED = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local user, now, fresh = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local seen_epoch, seen_seq, seen_mark = ARGV[4], tonumber(ARGV[5]), ARGV[6]
-local epoch, seq, floor
+local epoch, seq, floor, touched, mark
 
 local function int(number)
   return string.format('%.0f', number) -- Lua's own way turns to exponents
 end
 
 local function keep_head()
-  redis.call('HSET', HEADS, user, table.concat({epoch, int(seq), int(floor), int(now)}, ' '))
-end
-
-local function mark_at(place)
-  local found = redis.call('XRANGE', LOG, int(place), int(place))[1]
-  return found and found[2][4] or ''
+  redis.call('HSET', HEADS, user, table.concat({epoch, int(seq), int(floor), int(touched), mark}, ' '))
 end
 
 local function member()
@@ -26,19 +22,22 @@ end
 local function fell_back()
   if epoch ~= seen_epoch then return false end
   if seq < seen_seq then return true end
-  return seen_mark ~= '' and seen_seq > floor and mark_at(seen_seq) ~= seen_mark
+  if seen_mark == '' or seen_seq <= floor then return false end
+  if seq == seen_seq then return mark ~= seen_mark end
+  local entry = redis.call('XRANGE', LOG, int(seen_seq), int(seen_seq))[1]
+  return not entry or entry[2][4] ~= seen_mark
 end
 
 local head = redis.call('HGET', HEADS, user)
 if head then
-  epoch, seq, floor = string.match(head, '^(%w+) (%d+) (%d+)')
-  seq, floor = tonumber(seq), tonumber(floor)
+  epoch, seq, floor, touched, mark = string.match(head, '^(%w+) (%d+) (%d+) (%d+) (.*)$')
+  seq, floor, touched = tonumber(seq), tonumber(floor), tonumber(touched)
   if fell_back() then
     epoch = fresh
     keep_head()
   end
 else
-  epoch, seq, floor = fresh, 0, 0
+  epoch, seq, floor, touched, mark = fresh, 0, 0, now, ''
   keep_head()
   redis.call('ZADD', USERS, now, user)
 end

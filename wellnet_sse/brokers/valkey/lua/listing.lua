@@ -21,4 +21,4 @@ for _, name in ipairs(names) do
   found[#found + 1] = name
   found[#found + 1] = redis.call('HGET', OPERATIONS, name)
 end
-return {epoch, int(seq), int(floor), mark_at(seq), found}
+return {epoch, int(seq), int(floor), mark, found}

@@ -1,7 +1,7 @@
 -- What an append is judged by, fresh: the operation, the use of its key; and whether an append of this mark,
 -- whose answer was lost, was kept after all.
 local KEY = KEYS[6]
-local operation, history, mark = ARGV[7], tonumber(ARGV[8]), ARGV[9]
+local operation, history, own = ARGV[7], tonumber(ARGV[8]), ARGV[9]
 
 local place, used_for
 if KEY then
@@ -12,11 +12,11 @@ end
 local kept = redis.call('HGET', OPERATIONS, operation)
 local found = {}
 local mine = 0
-if mark ~= '' then
-  if kept and string.match(kept, '^%S+') == mark then mine = 1 end
+if own ~= '' then
+  if kept and string.match(kept, '^%S+') == own then mine = 1 end
   local newest = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', 1000)
   for n = #newest, 1, -1 do
-    if newest[n][2][4] == mark then
+    if newest[n][2][4] == own then
       mine = 1
       found[#found + 1] = string.match(newest[n][1], '^%d+')
       found[#found + 1] = newest[n][2][2]

@@ -7,7 +7,7 @@ if operation ~= '' and redis.call('HEXISTS', OPERATIONS, operation) == 1 then
   lost = after < tonumber(redis.call('HGET', TRIMMED, operation) or '0')
 end
 if after_epoch ~= epoch or after > seq or lost then
-  return {epoch, int(seq), int(floor), mark_at(seq)}
+  return {epoch, int(seq), int(floor), mark}
 end
 
 local wanted = '^%["' .. string.gsub(operation, '%p', '%%%0') .. '"'
@@ -23,4 +23,4 @@ for _, entry in ipairs(found) do
   end
 end
 if read == #found and #found < count then upto = seq end
-return {epoch, int(seq), int(floor), mark_at(seq), int(upto), records}
+return {epoch, int(seq), int(floor), mark, int(upto), records}

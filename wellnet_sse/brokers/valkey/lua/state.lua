@@ -27,4 +27,4 @@ for _, name in ipairs(names) do
     found[#found + 1] = kept
   end
 end
-return {epoch, int(seq), int(floor), mark_at(seq), found}
+return {epoch, int(seq), int(floor), mark, found}

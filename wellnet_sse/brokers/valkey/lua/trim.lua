@@ -3,7 +3,6 @@ local OPEN, ENDINGS, FINISHED, STARTED = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local before, history, events = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local PIECE = 200
 
-local touched = head and tonumber(string.match(head, '(%d+)$')) or now
 local more = forget(seq, before)
 if seq - floor > events then more = forget(seq - events) or more end
 
@@ -28,7 +27,6 @@ local first = redis.call('XRANGE', LOG, '-', '+', 'COUNT', 1)[1]
 local oldest = redis.call('ZRANGE', FINISHED, 0, 0, 'WITHSCORES')[2]
 local due = first and tonumber(string.match(first[2][2], ',(%d+)%]$'))
 if oldest then due = math.min(due or tonumber(oldest), tonumber(oldest)) end
-now = touched -- to look after it is not to touch it
 if due or redis.call('HLEN', OPERATIONS) > 0 then
   redis.call('ZADD', USERS, int(due or touched), user)
   keep_head()

@@ -1,0 +1,319 @@
+"""Announcements that are lost, and a store that dies, freezes, is cut off, or comes back with less."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from tests.brokers.changes import USER, page, update
+from tests.brokers.valkey.conftest import MakeNode, Node
+from tests.chaos.proxy import CALM, FaultProxy
+from tests.harness import ValkeyServer, eventually
+from tests.progress.reading import Reader, gaps, record_of, seqs
+from wellnet_sse.brokers.valkey import writer
+from wellnet_sse.errors import UnavailableError
+from wellnet_sse.progress.broker import Broker, IdempotencyKey, Wanted
+from wellnet_sse.progress.events import Cursor, Ending, Event, Record
+from wellnet_sse.progress.items import Item, Live
+from wellnet_sse.progress.operation import Operation
+
+RETURN_SECONDS = 5.0
+"""Within which all must be well again after the store is back."""
+
+PACE_SECONDS = 0.005
+"""Between a publisher's events: readers are to be told each, so not so many may come at once."""
+
+
+@pytest.fixture
+async def own_valkey(tmp_path: Path) -> AsyncIterator[ValkeyServer]:
+    """One that the test may kill."""
+    async with ValkeyServer(tmp_path / "valkey") as server:
+        yield server
+
+
+def lose_announcements(node: Node, monkeypatch: pytest.MonkeyPatch, is_lost: Callable[[], bool]) -> list[str]:
+    """Let some announcements never reach the node; gives the channels of those that were lost."""
+    lost: list[str] = []
+    heard = node.broker._watches._announced
+
+    def announced(channel: str, message: bytes) -> None:
+        if is_lost():
+            lost.append(channel)
+        else:
+            heard(channel, message)
+
+    monkeypatch.setattr(node.broker._watches, "_announced", announced)
+    return lost
+
+
+def messages(items: list[Item]) -> list[str]:
+    """The messages of the events that a reader was told."""
+    records = [record for item in items if (record := record_of(item)) is not None]
+    return [record.event.message for record in records if isinstance(record.event, Event)]
+
+
+async def kept(broker: Broker) -> list[str]:
+    """The messages of the whole history, which has no hole."""
+    operations = await broker.operations(USER, limit=1)
+    cursor, found = Cursor(operations[0][1].epoch, 0), list[Record]()
+    while not (one := await page(broker, cursor, limit=1000)).level:
+        found += one.records
+        cursor = one.upto
+    found += one.records
+    assert seqs(found) == list(range(1, len(found) + 1))
+    return messages(list(found))
+
+
+# Announcements that are lost
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9, 1.0])
+async def test_holes_that_lost_announcements_leave_are_found_and_filled(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    here, there = await make_node(), await make_node()
+    random = Random(f"lost {share}")  # noqa: S311 - seeded, so that a run can be repeated
+    lost = lose_announcements(there, monkeypatch, lambda: random.random() < share)
+    async with Reader(there.hub.subscribe(USER)) as reader:
+        await reader.until_live()
+        for number in range(40):
+            await here.broker.append(USER, f"op{number % 4}", update(message=f"{number}"))
+        await reader.until(40)
+        assert seqs(reader.items) == list(range(1, 41))
+        assert lost
+
+
+async def test_an_ending_whose_announcement_is_lost_is_told_all_the_same(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing follows it that would show the hole."""
+    here, there = await make_node(), await make_node()
+    lost = lose_announcements(there, monkeypatch, lambda: True)
+    await here.broker.append(USER, "op", update())
+    async with Reader(there.hub.subscribe(USER, operation_id="op")) as one:
+        await one.until_live()
+        await here.broker.append(USER, "op", Operation.stop)
+        (ending,) = map(record_of, await one.rest())
+        assert ending is not None
+        assert isinstance(ending.event, Ending)
+        assert lost
+
+
+async def test_a_publisher_hears_of_its_event_only_after_its_readers_even_behind_a_lost_one(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = await make_node(), await make_node()
+    lose_announcements(there, monkeypatch, lambda: True)
+    fed: list[int] = []
+    async with Reader(there.hub.subscribe(USER)) as reader:
+        await reader.until_live()
+        there.broker.attach(lambda _user, records: fed.extend(seqs(records)))
+        await here.broker.append(USER, "op", update())
+        await there.broker.append(USER, "op", update())
+        assert fed == [1, 2]
+
+
+# A store that is away
+
+
+async def _publish_on(broker: Broker, answered: list[str], lane: str) -> None:
+    """Publish one event after another, each until it is answered, and note those that were."""
+    for number in range(10_000):
+        message = f"{lane}-{number}"
+        while True:
+            try:
+                key = IdempotencyKey(message, message)
+                await broker.append(USER, f"op-{lane}", update(message=message), key=key)
+                break
+            except UnavailableError:
+                await asyncio.sleep(0.01)
+        answered.append(message)
+        await asyncio.sleep(PACE_SECONDS)
+
+
+@contextmanager
+def publishing(*brokers: Broker) -> Iterator[list[str]]:
+    """Publishers at work in the block; what was answered."""
+    answered: list[str] = []
+    tasks = [asyncio.create_task(_publish_on(broker, answered, f"{n}")) for n, broker in enumerate(brokers)]
+    try:
+        yield answered
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _until_told(reader: Reader, message: str) -> None:
+    if message not in messages(reader.items):
+        while message not in messages(list(await reader.next() or ())):
+            assert reader.subscription.reason is None
+
+
+async def _grows(answered: list[str]) -> None:
+    before = len(answered)
+    await eventually(lambda: len(answered) >= before + 5, RETURN_SECONDS)
+
+
+async def test_what_was_answered_survives_a_store_that_is_killed_again_and_again(
+    make_node: MakeNode, own_valkey: ValkeyServer
+) -> None:
+    nodes = [await make_node(own_valkey.url, wait_seconds=0.5) for _ in range(2)]
+    async with Reader(nodes[1].hub.subscribe(USER)) as reader:
+        await reader.until_live()
+        with publishing(*(node.broker for node in nodes)) as answered:
+            for _ in range(3):
+                await _grows(answered)
+                await own_valkey.restart()
+                async with asyncio.timeout(RETURN_SECONDS):
+                    await _grows(answered)
+                    await _until_told(reader, answered[-1])
+        history = await kept(nodes[0].broker)
+        await _until_told(reader, history[-1])
+    assert not gaps(reader.items)
+    assert messages(reader.items) == history
+    assert len(set(history)) == len(history)
+    assert set(answered) <= set(history)
+
+
+async def test_a_frozen_store_answers_nobody_falsely_and_all_is_well_when_it_goes_on(
+    make_node: MakeNode, own_valkey: ValkeyServer
+) -> None:
+    nodes = [await make_node(own_valkey.url, wait_seconds=0.3) for _ in range(2)]
+    async with Reader(nodes[1].hub.subscribe(USER)) as reader:
+        await reader.until_live()
+        with publishing(*(node.broker for node in nodes)) as answered:
+            await _grows(answered)
+            own_valkey.freeze()
+            async with asyncio.timeout(1):
+                for question in (
+                    nodes[0].broker.state(USER, Wanted()),
+                    nodes[0].broker.append(USER, "other", update(message="refused")),
+                ):
+                    with pytest.raises(UnavailableError):
+                        await question
+            before = len(answered)
+            await asyncio.sleep(1)  # so long it is away; nothing is waited for
+            assert len(answered) == before
+            own_valkey.thaw()
+            async with asyncio.timeout(RETURN_SECONDS):
+                await _grows(answered)
+                await _until_told(reader, answered[-1])
+        history = await kept(nodes[0].broker)
+        await _until_told(reader, history[-1])
+    assert messages(reader.items) == history
+    assert len(set(history)) == len(history)
+    assert set(answered) <= set(history)
+
+
+async def test_one_node_that_is_cut_off_catches_up_and_the_other_never_notices(
+    make_node: MakeNode, valkey: ValkeyServer
+) -> None:
+    async with FaultProxy(valkey.port, seed=1, faults=CALM) as proxy:
+        here = await make_node()
+        there = await make_node(f"redis://127.0.0.1:{proxy.port}", wait_seconds=0.3)
+        async with Reader(there.hub.subscribe(USER)) as reader:
+            await reader.until_live()
+            with publishing(here.broker) as answered:
+                with proxy.cut_off():
+                    with pytest.raises(UnavailableError):
+                        await there.broker.append(USER, "other", update(message="in doubt"))
+                    with pytest.raises(UnavailableError):
+                        await there.broker.check()
+                    await _grows(answered)
+                async with asyncio.timeout(RETURN_SECONDS):
+                    await _until_told(reader, answered[-1])
+            history = await kept(here.broker)
+            await _until_told(reader, history[-1])
+        assert not gaps(reader.items)
+        assert messages(reader.items) == history
+        assert set(answered) <= set(history)
+
+
+async def test_so_many_may_wait_for_a_store_that_is_away_and_the_next_is_refused_at_once(
+    make_node: MakeNode, own_valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "MAX_WAITING", 20)
+    node = await make_node(own_valkey.url, wait_seconds=10)
+    await node.broker.append(USER, "op", update())
+    own_valkey.freeze()
+    waiting = [asyncio.create_task(node.broker.append(USER, f"op{n}", update())) for n in range(20)]
+    more: list[asyncio.Task[Any]] = []
+    while not any(task.done() for task in more):
+        assert len(more) <= 2 * writer.MAX_WAITING
+        more.append(asyncio.create_task(node.broker.append(USER, f"more{len(more)}", update())))
+        await asyncio.sleep(0)
+    with pytest.raises(UnavailableError):
+        await next(task for task in more if task.done())
+    own_valkey.thaw()
+    assert all(appended.records for appended in await asyncio.gather(*waiting))
+    await asyncio.gather(*more, return_exceptions=True)
+
+
+# A store that comes back with less than it had
+
+
+async def _snapshot(valkey: ValkeyServer) -> Callable[[], Any]:
+    """What is kept now; gives what puts it back, as a replica that lags behind would."""
+    async with valkey.client() as client:
+        client.connection_pool.connection_kwargs["decode_responses"] = False
+        dumps = {name: await client.dump(name) or b"" for name in await client.keys("*")}
+
+    async def restore() -> None:
+        async with valkey.client() as client:
+            client.connection_pool.connection_kwargs["decode_responses"] = False
+            await client.flushall()
+            for name, dump in dumps.items():
+                await client.restore(name, 0, dump)
+
+    return restore
+
+
+async def test_numbers_that_fell_back_get_a_new_epoch_and_readers_a_gap(
+    make_node: MakeNode, valkey: ValkeyServer
+) -> None:
+    here, there = await make_node(), await make_node()
+    async with Reader(here.hub.subscribe(USER)) as reader:
+        await reader.until_live()
+        await here.broker.append(USER, "op", update(message="kept"))
+        restore = await _snapshot(valkey)
+        await here.broker.append(USER, "op", update(message="lost"))
+        await reader.until(2)
+        await restore()
+        appended = await here.broker.append(USER, "op", update(message="after"))
+        assert [record.cursor.seq for record in appended.records] == [2]
+        await _until_told(reader, "after")
+        (gap,) = gaps(reader.items)
+        assert isinstance(reader.items[-1], Live) or await reader.until_live()
+    epochs = {record.cursor.epoch for item in reader.items if (record := record_of(item)) is not None}
+    assert len(epochs) == 2
+    assert gap.latest is not None
+    assert gap.latest.epoch == appended.records[0].cursor.epoch
+    assert await kept(there.broker) == ["kept", "after"]
+
+
+async def test_numbers_that_were_given_again_are_noticed_by_who_saw_the_first_ones(
+    make_node: MakeNode, valkey: ValkeyServer
+) -> None:
+    """A node that had seen nothing writes on over the lost place, before anybody who knows better comes."""
+    here = await make_node()
+    async with Reader(here.hub.subscribe(USER)) as reader:
+        await reader.until_live()
+        await here.broker.append(USER, "op", update(message="kept"))
+        restore = await _snapshot(valkey)
+        await here.broker.append(USER, "op", update(message="lost"))
+        old = (await reader.until(2))[-1]
+        await restore()
+        there = await make_node()
+        await there.broker.append(USER, "op", update(message="again"))
+        await _until_told(reader, "again")
+        assert len(gaps(reader.items)) == 1
+        record = record_of(old)
+        assert record is not None
+        resumed = Reader(there.hub.subscribe(USER, cursor=str(record.cursor)))
+        async with resumed:
+            await resumed.until_live()
+        assert len(gaps(resumed.items)) == 1
