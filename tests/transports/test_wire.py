@@ -154,13 +154,22 @@ def test_the_documented_dialect_is_the_six_fields_and_nothing_else(items: list[I
 
 @settings(CALM, max_examples=60)
 @given(RECORDS)
-def test_the_bytes_of_a_record_are_made_once(record: Record) -> None:
+def test_what_is_read_out_of_history_is_made_once(record: Record) -> None:
     wire.sse([record])
     wire.v2([record])
-    made = dict(record.encodings)
+    made = dict(record.encodings or {})
+    assert len(made) == 2
     wire.sse([record, record])
     wire.v2([record])
-    assert all(record.encodings[key] is value for key, value in made.items())
+    assert all((record.encodings or {})[key] is value for key, value in made.items())
+
+
+@settings(CALM, max_examples=60)
+@given(RECORDS)
+def test_what_is_written_live_is_not_kept_with_the_record(record: Record) -> None:
+    for encode in (wire.sse_chunk, wire.documented_frames, wire.v2_frames):
+        encode([record])
+    assert record.encodings is None
 
 
 @settings(CALM, max_examples=60)

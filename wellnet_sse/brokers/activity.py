@@ -7,6 +7,9 @@ from wellnet_sse.progress.operation import Operation
 
 Place = tuple[UserId, str]
 
+ORDER_MS = 1000
+"""How exactly the order of activity is kept: an operation that is seldom at rest need not move each time."""
+
 
 class Activity:
     """An index over the operations that have not ended, so that a sweep looks at the silent ones only.
@@ -15,7 +18,8 @@ class Activity:
     """
 
     def __init__(self) -> None:
-        self._active: dict[Place, tuple[int, Operation]] = {}  # (updated_ms, …), oldest first
+        self._active: dict[Place, tuple[int, Operation]] = {}
+        """When each was last moved to the end, and it: the oldest first, none moved after it was updated."""
         self._leases: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -28,8 +32,9 @@ class Activity:
             self._active.pop(place, None)
             return
         known = self._active.get(place)
-        if known is not None and known[0] != operation.updated_ms:
-            del self._active[place]  # to the end
+        if known is not None and known[1] is operation and operation.updated_ms < known[0] + ORDER_MS:
+            return
+        self._active.pop(place, None)  # to the end
         self._active[place] = (operation.updated_ms, operation)
 
     def forget(self, user_id: UserId) -> None:
@@ -40,10 +45,11 @@ class Activity:
     def silent(self, before_ms: int, in_step_before_ms: int | None) -> Sequence[Place]:
         """Those with nothing running and no activity since then; see `Broker.silent`."""
         found = []
-        for place, (updated_ms, operation) in self._active.items():
-            if updated_ms > before_ms:
+        for place, (moved_ms, operation) in self._active.items():
+            if moved_ms > before_ms:
                 break
-            if operation.runs:
+            updated_ms = operation.updated_ms
+            if operation.runs or updated_ms > before_ms:
                 continue
             if in_step_before_ms is None or updated_ms <= in_step_before_ms or not operation.in_step:
                 found.append(place)

@@ -1,7 +1,7 @@
 """Readers who are told the same: those of all of a user's operations, or those of one."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from wellnet_sse.progress.events import Ending, Record
 from wellnet_sse.progress.items import Encoder, Final, Item
@@ -76,10 +76,10 @@ class Audience:
         records, self._pending = self._pending, []
         if not records:
             return
-        items: list[Item] = list(records)
+        items: Sequence[Item] = records
         is_final = self._final_ends and isinstance(records[-1].event, Ending)
         if is_final:
-            items[-1] = Final(records[-1])
+            items = [*records[:-1], Final(records[-1])]
         encoded: dict[Encoder, bytes] = {}
         for subscription in self._direct:
             encode = subscription.encode

@@ -26,14 +26,15 @@ _STEP_NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _USER_ID = re.compile(r"[1-9][0-9]{0,18}")
 _SEQ = re.compile(r"0|[1-9][0-9]{0,18}")
 _EPOCH = re.compile(r"[A-Za-z0-9]{1,32}")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+@lru_cache(maxsize=16_384)
 def is_operation_id(text: str) -> bool:
     """Whether `text` is 1 to 128 of `A-Z a-z 0-9 . _ : -` (protocol §1)."""
     return _OPERATION_ID.fullmatch(text) is not None
 
 
+@lru_cache(maxsize=1024)
 def is_step_name(text: str) -> bool:
     """Whether `text` is 1 to 64 of `A-Z a-z 0-9 . _ : -` (protocol §1)."""
     return _STEP_NAME.fullmatch(text) is not None
@@ -41,7 +42,13 @@ def is_step_name(text: str) -> bool:
 
 def is_message(text: str) -> bool:
     """Whether `text` is at most 2,000 characters and can be written as UTF-8 (protocol §1)."""
-    return len(text) <= MAX_MESSAGE_CHARACTERS and _SURROGATE.search(text) is None
+    if len(text) > MAX_MESSAGE_CHARACTERS:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True
 
 
 def parse_user_id(text: str) -> UserId | None:
@@ -97,6 +104,7 @@ def _second(epoch_seconds: int) -> str:
     return datetime.fromtimestamp(epoch_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+@lru_cache(maxsize=64)
 def timestamp(at_ms: int) -> str:
     """`at_ms` (milliseconds since 1970) as JavaScript's `toISOString` writes it: UTC, three decimals, Z."""
     seconds, milliseconds = divmod(at_ms, 1000)
@@ -141,10 +149,10 @@ class Ending(NamedTuple):
 
 
 class Record:
-    """An entry of a user's log: an event or ending at its cursor, with its encodings made once.
+    """An entry of a user's log: an event or ending at its cursor, with its JSON made once.
 
-    `encodings` belongs to the transports: each keeps the bytes that it made of this record under its own
-    key, so that all readers of an event share them.
+    `encodings` belongs to the transports: each keeps the bytes that it made of this record for replays under
+    its own key, so that all who read this history share them. None until one does.
     """
 
     __slots__ = ("_json", "cursor", "encodings", "event")
@@ -152,7 +160,7 @@ class Record:
     def __init__(self, cursor: Cursor, event: Event | Ending) -> None:
         self.cursor = cursor
         self.event = event
-        self.encodings: dict[str, bytes] = {}
+        self.encodings: dict[str, bytes] | None = None
         self._json: bytes | None = None
 
     @property

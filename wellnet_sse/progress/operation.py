@@ -125,7 +125,10 @@ class Operation:
         if self.outcome is not None:
             self._reopen()
         self._begin(at_ms)
-        self.steps[step] = Step(event, declared, attempt, floor, 0, run_id)
+        if current is None:
+            self.steps[step] = Step(event, declared, attempt, floor, 0, run_id)
+        else:
+            current.event, current.attempt, current.floor, current.run = event, attempt, floor, run_id
         if status is Status.COMPLETED and not self.runs:
             return (event, *self._end_if_due(at_ms))
         return (event,)

@@ -59,9 +59,9 @@ class Subscription:
 
     __slots__ = (
         "_beat", "_broker", "_clocks", "_cursor", "_expected", "_finished", "_floor", "_home", "_joining",
-        "_overflowed", "_parks", "_position", "_recent_ms", "_sink", "_tell_live", "_waker", "abort",
-        "closed_at", "encode", "expires_ms", "handed_at", "handing", "on_wake", "operation_id", "outbox",
-        "parked", "reason", "taken_at", "user_id",
+        "_level", "_overflowed", "_parks", "_position", "_recent_ms", "_sink", "_tell_live", "_waker",
+        "abort", "closed_at", "encode", "expires_ms", "handed_at", "handing", "on_wake", "operation_id",
+        "outbox", "parked", "reason", "taken_at", "user_id",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +101,8 @@ class Subscription:
         """What to call when a parked reader is to be looked after again."""
         self._sink: Sink | None = None
         self._parks = False
+        self._level = False
+        """Whether it lacks nothing but what becomes pending: no history, nothing offered, no end."""
         self._expected = 0
         """How much the sink would hold if its peer had taken nothing since this was looked at."""
         self._finished = False
@@ -144,10 +146,8 @@ class Subscription:
         sink, last = self._sink, records[-1].cursor
         if (
             sink is None
-            or self.reason is not None
-            or self._joining  # a hole was found after these became pending: history comes first
+            or not self._level
             or records[0].cursor.seq <= self._floor
-            or len(self.outbox) > 0
             or sink.buffered() + len(data) > BUFFER_BYTES
         ):
             for record in records:
@@ -246,11 +246,11 @@ class Subscription:
             elif self._sink is None:
                 await self._waker.wait()
             elif self._parks:
-                self._home.go_direct(self)
+                self._go_direct()
                 self.parked = True
                 return None
             else:
-                self._home.go_direct(self)
+                self._go_direct()
                 try:
                     await self._waker.wait()
                 finally:
@@ -322,7 +322,12 @@ class Subscription:
             items[-1] = Final(records[-1])
         return items
 
+    def _go_direct(self) -> None:
+        self._level = True
+        self._home.go_direct(self)
+
     def _wake(self) -> None:
+        self._level = False
         self._waker.wake()
         if self.parked and self.on_wake is not None:
             self.on_wake()

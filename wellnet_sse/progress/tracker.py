@@ -14,7 +14,7 @@ from wellnet_sse.progress.events import OPERATION_ID_RULE, Cursor, Status, UserI
 from wellnet_sse.progress.hub import CLOCKS, Hub, Limits
 from wellnet_sse.progress.items import Clocks
 from wellnet_sse.progress.keeper import Keeper
-from wellnet_sse.progress.operation import Operation
+from wellnet_sse.progress.operation import Entry, Operation
 from wellnet_sse.progress.supervisor import Supervisor
 from wellnet_sse.progress.work import RunningOperation, check_step_name, sentence
 
@@ -118,9 +118,12 @@ class Progress:
     ) -> Cursor:
         """Publish a step for somebody outside; durable when it returns. Raises as `Operation.update` does."""
         _check(operation_id, (step,))
-        if not is_message(message) or (progress is not None and progress not in range(101)):
+        if not is_message(message) or (progress is not None and not 0 <= progress <= 100):
             raise UnprocessableError("Mensaje o progreso no válido")
-        change = partial(Operation.update, step=step, status=status, message=message, progress=progress)
+
+        def change(operation: Operation, at_ms: int) -> Sequence[Entry]:
+            return operation.update(at_ms, step=step, status=status, message=message, progress=progress)
+
         appended = await self.broker.append(user_id, operation_id, change, key=key)
         if appended.cursor is None:
             raise RuntimeError("an update adds an entry")

@@ -1,10 +1,11 @@
 """Pure encoders: what a subscription yields, as Server-Sent Events and as WebSocket messages.
 
-The bytes of a record are made once and kept with it, so that all its readers share them.
+What is written live is made once for all who read the same, by the hub, and not kept; what is read out of
+history is made once and kept with its record, because many come back at once and read the same.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from wellnet_sse.errors import WellnetError
 from wellnet_sse.progress.broker import Gap
@@ -35,7 +36,7 @@ def sse_close(reason: CloseReason) -> bytes:
 
 def sse(items: Sequence[Item]) -> bytes:
     """The blocks of `items`; a comment where there are none."""
-    return b"".join(map(_sse_item, items)) or SSE_COMMENT
+    return b"".join(map(_kept_sse_item, items)) or SSE_COMMENT
 
 
 def chunk(body: bytes) -> bytes:
@@ -45,16 +46,18 @@ def chunk(body: bytes) -> bytes:
 
 def sse_chunk(items: Sequence[Item]) -> bytes:
     """The blocks of `items` as one chunk."""
-    return chunk(sse(items))
+    return chunk(b"".join(map(_sse_item, items)) or SSE_COMMENT)
+
+
+def _kept_sse_item(item: Item) -> bytes:
+    return _kept(item, "sse", _sse_item) if isinstance(item, Record) else _sse_item(item)
 
 
 def _sse_item(item: Item) -> bytes:
     if isinstance(item, Record):
-        block = item.encodings.get("sse")
-        if block is None:
-            name = b"" if isinstance(item.event, Event) else b"event: operation\n"
-            block = item.encodings["sse"] = b"%bid: %b\ndata: %b\n\n" % (name, _id(item), item.json)
-        return block
+        if isinstance(item.event, Event):
+            return b"id: %b\ndata: %b\n\n" % (_id(item), item.json)
+        return b"event: operation\nid: %b\ndata: %b\n\n" % (_id(item), item.json)
     if isinstance(item, Live):
         return b"event: live\nid: %b\ndata: {}\n\n" % str(item.cursor).encode()
     if isinstance(item, Final):
@@ -72,23 +75,21 @@ def documented(items: Sequence[Item]) -> list[str]:
 def documented_frames(items: Sequence[Item]) -> bytes:
     """The same as WebSocket frames."""
     return b"".join(
-        _frame(item, "documented", item.json)
-        for item in items
-        if isinstance(item, Record) and isinstance(item.event, Event)
+        [frame(item.json) for item in items if isinstance(item, Record) and isinstance(item.event, Event)]
     )
 
 
 def v2(items: Sequence[Item]) -> list[str]:
     """The messages of `wellnet.progress.v2`, one to one with the stream of all operations."""
-    return [_v2_item(item).decode() for item in items]
+    return [
+        (_kept(item, "v2", _v2_item) if isinstance(item, Record) else _v2_item(item)).decode()
+        for item in items
+    ]
 
 
 def v2_frames(items: Sequence[Item]) -> bytes:
     """The same as WebSocket frames."""
-    return b"".join(
-        _frame(item, "v2 frame", _v2_item(item)) if isinstance(item, Record) else frame(_v2_item(item))
-        for item in items
-    )
+    return b"".join([frame(_v2_item(item)) for item in items])
 
 
 def frame(message: bytes) -> bytes:
@@ -101,10 +102,13 @@ def frame(message: bytes) -> bytes:
     return b"\x81\x7f%b%b" % (size.to_bytes(8), message)
 
 
-def _frame(record: Record, key: str, message: bytes) -> bytes:
-    made = record.encodings.get(key)
+def _kept(record: Record, key: str, encode: Callable[[Record], bytes]) -> bytes:
+    kept = record.encodings
+    if kept is None:
+        kept = record.encodings = {}
+    made = kept.get(key)
     if made is None:
-        made = record.encodings[key] = frame(message)
+        made = kept[key] = encode(record)
     return made
 
 
@@ -114,12 +118,8 @@ def _v2_item(item: Item) -> bytes:
     if isinstance(item, Gap):
         return b'{"event":"gap","id":null,"data":%b}' % _gap(item).encode()
     record = item.record if isinstance(item, Final) else item
-    message = record.encodings.get("v2")
-    if message is None:
-        event = b"progress" if isinstance(record.event, Event) else b"operation"
-        message = b'{"event":"%b","id":"%b","data":%b}' % (event, _id(record), record.json)
-        record.encodings["v2"] = message
-    return message
+    event = b"progress" if isinstance(record.event, Event) else b"operation"
+    return b'{"event":"%b","id":"%b","data":%b}' % (event, _id(record), record.json)
 
 
 def v2_close(reason: CloseReason) -> str:
