@@ -22,7 +22,8 @@ from wellnet_sse.progress.keeper import Keeper
 from wellnet_sse.progress.tracker import Lifetimes
 from wellnet_sse.provisioning.cleaner import Cleaner
 from wellnet_sse.provisioning.removal import Pace, Removals
-from wellnet_sse.provisioning.router import RouterClient, RouterLimits
+from wellnet_sse.provisioning.rest import RouterLimits
+from wellnet_sse.provisioning.router import RouterClient
 from wellnet_sse.provisioning.service import RemovalService
 from wellnet_sse.settings import AuthMode, Settings
 from wellnet_sse.storage.database import Database

@@ -45,7 +45,7 @@ def configure(*, json_lines: bool, level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for noisy in ("httpx", "httpcore", "hypercorn.access", "alembic", "aiosqlite"):
+    for noisy in ("httpx", "httpcore", "aiohttp", "hypercorn.access", "alembic", "aiosqlite"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -115,11 +115,7 @@ class RouterSimulator:
         properties = request.args.get(".proplist")
         if self.behaviour.ignores_filters:
             wanted = {}
-        found = [
-            item
-            for item in self._menus[menu].values()
-            if all(item.get(key) == value for key, value in wanted.items())
-        ]
+        found = [item for item in self._menus[menu].values() if wanted.items() <= item.items()]
         if properties is None:
             return found
         kept = set(properties.split(","))

@@ -1,10 +1,10 @@
 import asyncio
 from collections.abc import Callable
 
-import httpx
 import pytest
 from sqlalchemy import func, select
 
+from tests.provisioning.odd_router import Asked, Reply, lists, odd_router
 from tests.provisioning.support import FAST
 from wellnet_sse.errors import NotFoundError, RouterRefusedError, RouterUnreachableError, UnprocessableError
 from wellnet_sse.provisioning import Removals, RouterClient, StepWork
@@ -219,19 +219,18 @@ async def test_no_transaction_is_open_while_the_router_or_a_reader_is_told() -> 
             await database.ping()
         asked += 1
 
-    async def answers(_request: httpx.Request) -> httpx.Response:
+    async def answers(_asked: Asked) -> Reply:
         await ask()
-        return httpx.Response(200, stream=httpx.ByteStream(b"[]"))
+        return lists([])
 
-    client = RouterClient(
-        "user", "s3creto", limits=FAST, verify=False, transport=httpx.MockTransport(answers)
-    )
-    try:
-        await database.migrate()
-        await seed(database, "http://router.invalid")
-        for work in await Removals(database, client, pace=ask).plan(3):
-            await work.run(Reader(), NOBODY)
-    finally:
-        await client.aclose()
-        await database.aclose()
+    client = RouterClient("user", "s3creto", limits=FAST, verify=False)
+    async with odd_router(answers) as url:
+        try:
+            await database.migrate()
+            await seed(database, url)
+            for work in await Removals(database, client, pace=ask).plan(3):
+                await work.run(Reader(), NOBODY)
+        finally:
+            await client.aclose()
+            await database.aclose()
     assert asked > len(SERVICE + ROUTER + CONFIG)

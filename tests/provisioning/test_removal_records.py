@@ -1,15 +1,12 @@
 """When the router step writes its record, and when it lets go of it (protocol §6)."""
 
-from collections.abc import AsyncIterator
-
-import httpx
 import pytest
+from quart import request
 
 from tests.progress.clock import FakeClock
-from tests.provisioning.support import ANA, FAST, Cable, menus_with
-from tests.simulated_router import PASSWORD, USERNAME
+from tests.provisioning.support import ANA, Cable, menus_with
 from wellnet_sse.errors import NotFoundError, RouterRefusedError, RouterUnreachableError, UnavailableError
-from wellnet_sse.provisioning import Removals, RouterClient, WriteState
+from wellnet_sse.provisioning import Removals, WriteState
 from wellnet_sse.provisioning.cleanups import FIRST_WAIT_MS, Cleanups, Owner, Pending
 from wellnet_sse.provisioning.removal import Untold
 from wellnet_sse.simulator import Behaviour, RouterSimulator
@@ -18,38 +15,28 @@ ADDRESS = "10.0.0.3"
 HERS = Owner(ANA, "baja-3")
 
 
-class Wire(httpx.AsyncBaseTransport):
-    """The network, where the test looks what is recorded whenever something is asked of the router."""
+class Wire:
+    """What leads to the router, where a test looks what is recorded whenever something is asked of it."""
 
-    def __init__(self) -> None:
-        self.network = httpx.AsyncHTTPTransport(verify=False)
+    def __init__(self, simulator: RouterSimulator) -> None:
         self.cleanups: Cleanups | None = None
         self.recorded: list[tuple[str, list[WriteState]]] = []
         self.cut_after_deletes: int | None = None
+        self._simulator = simulator
+        simulator.app.before_request(self._look)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def _look(self) -> None:
         if self.cleanups is not None:
             states = [it.write_state for it in await self.cleanups.of_user(ANA)]
             self.recorded.append((request.method, states))
-        deletes = [method for method, _ in self.recorded if method == "DELETE"]
-        if self.cut_after_deletes is not None and len(deletes) > self.cut_after_deletes:
-            raise httpx.ConnectError("the cable was pulled")
-        return await self.network.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        await self.network.aclose()
+            deletes = [method for method, _ in self.recorded if method == "DELETE"]
+            is_cut = self.cut_after_deletes is not None and len(deletes) > self.cut_after_deletes
+            self._simulator.behave(Behaviour(mode="unreachable" if is_cut else "normal"))
 
 
 @pytest.fixture
-def wire() -> Wire:
-    return Wire()
-
-
-@pytest.fixture
-async def routers(wire: Wire) -> AsyncIterator[RouterClient]:
-    client = RouterClient(USERNAME, PASSWORD, limits=FAST, verify=False, transport=wire)
-    yield client
-    await client.aclose()
+def wire(simulator: RouterSimulator) -> Wire:
+    return Wire(simulator)
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
-"""Answers that only a broken, odd or hostile router gives, through httpx's own fake transport."""
+"""Answers that only a broken, odd or hostile router gives."""
 
-import json
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from base64 import b64encode
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import httpx
 import pytest
 
+from tests.provisioning.odd_router import Answers, Asked, Cut, Reply, Silence, lists, odd_router
 from tests.provisioning.support import FAST, WriteStates
 from wellnet_sse.errors import RouterRefusedError, RouterUnreachableError
 from wellnet_sse.provisioning import RouterClient, WriteState
@@ -18,36 +19,28 @@ LEASE = {".id": "*A", "address": ADDRESS}
 
 
 @asynccontextmanager
-async def router_that(answers: Callable[[httpx.Request], httpx.Response]) -> AsyncIterator[Router]:
-    def unread(request: httpx.Request) -> httpx.Response:
-        """Answer as a network does, whose responses have yet to be read."""
-        answer = answers(request)
-        return httpx.Response(answer.status_code, stream=httpx.ByteStream(answer.content))
-
-    client = RouterClient("user", "s3creto", limits=FAST, verify=False, transport=httpx.MockTransport(unread))
-    yield client.router("http://router.invalid/")
-    await client.aclose()
-
-
-def lists(items: object) -> httpx.Response:
-    return httpx.Response(200, content=json.dumps(items).encode())
+async def router_that(answers: Answers) -> AsyncIterator[Router]:
+    client = RouterClient("user", "s3creto", limits=FAST, verify=False)
+    async with odd_router(answers) as url:
+        yield client.router(url)
+        await client.aclose()
 
 
 @pytest.mark.parametrize(
     "gone",
     [
-        httpx.Response(404, json={"error": 404, "message": "Not Found"}),
-        httpx.Response(400, json={"error": 400, "message": "Bad Request", "detail": "no such item (4)"}),
+        Reply(404, b'{"error": 404, "message": "Not Found"}'),
+        Reply(400, b'{"error": 400, "message": "Bad Request", "detail": "no such item (4)"}'),
     ],
 )
-async def test_an_entry_that_somebody_else_removed_meanwhile_is_done(gone: httpx.Response) -> None:
+async def test_an_entry_that_somebody_else_removed_meanwhile_is_done(gone: Reply) -> None:
     held = [LEASE]
 
-    def answers(request: httpx.Request) -> httpx.Response:
-        if request.method == "DELETE":
+    def answers(asked: Asked) -> Reply:
+        if asked.method == "DELETE":
             held.clear()
             return gone
-        return lists(held if request.url.path == LEASES else [])
+        return lists(held if asked.path == LEASES else [])
 
     states = WriteStates()
     async with router_that(answers) as router:
@@ -56,10 +49,10 @@ async def test_an_entry_that_somebody_else_removed_meanwhile_is_done(gone: httpx
 
 
 async def test_an_entry_that_is_still_there_after_its_removal_is_a_refusal() -> None:
-    def answers(request: httpx.Request) -> httpx.Response:
-        if request.method == "DELETE":
-            return httpx.Response(204)
-        return lists([LEASE] if request.url.path == LEASES else [])
+    def answers(asked: Asked) -> Reply:
+        if asked.method == "DELETE":
+            return Reply(204)
+        return lists([LEASE] if asked.path == LEASES else [])
 
     states = WriteStates()
     async with router_that(answers) as router:
@@ -69,10 +62,10 @@ async def test_an_entry_that_is_still_there_after_its_removal_is_a_refusal() -> 
 
 
 async def test_a_removal_that_is_answered_by_a_redirect_is_a_refusal() -> None:
-    def answers(request: httpx.Request) -> httpx.Response:
-        if request.method == "DELETE":
-            return httpx.Response(302, headers={"location": "/login"})
-        return lists([{**LEASE, "dynamic": []}] if request.url.path == LEASES else [])
+    def answers(asked: Asked) -> Reply:
+        if asked.method == "DELETE":
+            return Reply(302, headers=("Location: /login",))
+        return lists([{**LEASE, "dynamic": []}] if asked.path == LEASES else [])
 
     async with router_that(answers) as router:
         with pytest.raises(RouterRefusedError, match="rechazó"):
@@ -84,14 +77,14 @@ async def test_a_sessions_own_queue_is_left_to_it_and_waited_for() -> None:
     looks = 0
     deleted: list[str] = []
 
-    def answers(request: httpx.Request) -> httpx.Response:
+    def answers(asked: Asked) -> Reply:
         nonlocal looks
-        if request.method == "DELETE":
-            deleted.append(request.url.path)
-            return httpx.Response(204)
-        if request.url.path == "/rest/ppp/active":
+        if asked.method == "DELETE":
+            deleted.append(asked.path)
+            return Reply(204)
+        if asked.path == "/rest/ppp/active":
             return lists([] if deleted else [{".id": "*1", "address": ADDRESS, "dynamic": "true"}])
-        if request.url.path == "/rest/queue/simple" and request.url.params["target"] == f"{ADDRESS}/32":
+        if asked.path == "/rest/queue/simple" and asked.query["target"] == f"{ADDRESS}/32":
             looks += 1
             own = {".id": "*2", "target": f"{ADDRESS}/32", "dynamic": "true"}
             return lists([own] if looks <= 2 else [])
@@ -106,15 +99,15 @@ async def test_an_unanswered_removal_is_sent_again_and_found_done() -> None:
     held = [LEASE]
     deletes = 0
 
-    def answers(request: httpx.Request) -> httpx.Response:
+    def answers(asked: Asked) -> Reply:
         nonlocal deletes
-        if request.method == "DELETE":
+        if asked.method == "DELETE":
             deletes += 1
             if held:
                 held.clear()
-                raise httpx.ReadTimeout("it was removed, but nobody heard")
-            return httpx.Response(404)
-        return lists(held if request.url.path == LEASES else [])
+                raise Silence  # it was removed, but nobody heard
+            return Reply(404)
+        return lists(held if asked.path == LEASES else [])
 
     async with router_that(answers) as router:
         await router.remove_address(ADDRESS)
@@ -122,10 +115,10 @@ async def test_an_unanswered_removal_is_sent_again_and_found_done() -> None:
 
 
 async def test_a_removal_that_is_never_answered_stays_unknown() -> None:
-    def answers(request: httpx.Request) -> httpx.Response:
-        if request.method == "DELETE":
-            raise httpx.ReadError("connection lost")
-        return lists([LEASE] if request.url.path == LEASES else [])
+    def answers(asked: Asked) -> Reply:
+        if asked.method == "DELETE":
+            raise Cut
+        return lists([LEASE] if asked.path == LEASES else [])
 
     states = WriteStates()
     async with router_that(answers) as router:
@@ -138,18 +131,18 @@ async def test_a_removal_that_is_never_answered_stays_unknown() -> None:
 @pytest.mark.parametrize(
     "response",
     [
-        httpx.Response(200, content=b"<html>"),
-        httpx.Response(200, content=b""),
-        httpx.Response(200, content=b"\xff\xfe"),
-        httpx.Response(200, content=b"[" * 50_000),
+        Reply(200, b"<html>"),
+        Reply(200, b""),
+        Reply(200, b"\xff\xfe"),
+        Reply(200, b"[" * 50_000),
         lists({"error": 200}),
         lists(["10.0.0.3"]),
         lists([{"address": ADDRESS, "target": ADDRESS, "remote-address": ADDRESS}]),
         lists([{".id": "../../user/*1", "target": ADDRESS}]),
         lists([{".id": f"*{n:X}", "target": ADDRESS} for n in range(101)]),
         lists([{".id": "*1", "comment": "x" * FAST.response_bytes}]),
-        httpx.Response(301, headers={"location": "http://elsewhere.invalid/"}),
-        httpx.Response(404, json={"error": 404, "message": "Not Found"}),
+        Reply(301, headers=("Location: http://elsewhere.invalid/",)),
+        Reply(404, b'{"error": 404, "message": "Not Found"}'),
     ],
     ids=[
         "html",
@@ -167,26 +160,25 @@ async def test_a_removal_that_is_never_answered_stays_unknown() -> None:
     ],
 )
 async def test_a_listing_that_makes_no_sense_is_a_refusal_and_removes_nothing(
-    response: httpx.Response,
+    response: Reply,
 ) -> None:
     methods: list[str] = []
 
-    def answers(request: httpx.Request) -> httpx.Response:
-        methods.append(request.method)
-        assert request.url.host == "router.invalid"
+    def answers(asked: Asked) -> Reply:
+        methods.append(asked.method)
         return response
 
     async with router_that(answers) as router:
         with pytest.raises(RouterRefusedError) as caught:
             await router.remove_address(ADDRESS)
     assert "DELETE" not in methods
-    assert "router.invalid" not in caught.value.detail
+    assert "127.0.0.1" not in caught.value.detail
 
 
 async def test_a_router_that_comes_back_between_attempts_is_not_a_failure() -> None:
-    failures = [httpx.ConnectError("refused")]
+    failures = [Silence()]
 
-    def answers(_request: httpx.Request) -> httpx.Response:
+    def answers(_asked: Asked) -> Reply:
         if failures:
             raise failures.pop()
         return lists([])
@@ -204,6 +196,40 @@ async def test_a_router_without_a_usable_url_is_unreachable(routers: RouterClien
 
 async def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
-    client = RouterClient("user", "s3creto")
-    assert not client._client._mounts
-    await client.aclose()
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
+    async with router_that(lambda _asked: lists([])) as router:
+        await router.connect()
+
+
+async def test_a_router_that_hangs_holds_up_no_other() -> None:
+    """As many wait for it as it is asked over connections, and more."""
+
+    def hangs(_asked: Asked) -> Reply:
+        raise Silence
+
+    client = RouterClient("user", "s3creto", limits=FAST, verify=False)
+    async with odd_router(hangs) as hanging, odd_router(lambda _asked: lists([])) as other:
+        async with asyncio.TaskGroup() as tasks:
+            waiting = [tasks.create_task(_fails(client.router(hanging))) for _ in range(FAST.connections + 2)]
+            await client.router(other).connect()
+            assert not any(task.done() for task in waiting)
+        await client.aclose()
+
+
+async def _fails(router: Router) -> None:
+    with pytest.raises(RouterUnreachableError):
+        await router.connect()
+
+
+async def test_the_router_is_told_who_asks_and_to_compress_nothing() -> None:
+    heard: list[Asked] = []
+
+    def answers(asked: Asked) -> Reply:
+        heard.append(asked)
+        return lists([])
+
+    async with router_that(answers) as router:
+        await router.connect()
+    (asked,) = heard
+    assert asked.headers["authorization"] == "Basic " + b64encode(b"user:s3creto").decode()
+    assert asked.headers["accept-encoding"] == "identity"

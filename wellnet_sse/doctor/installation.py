@@ -10,7 +10,8 @@ from wellnet_sse.brokers.sql.lock import ProcessLock
 from wellnet_sse.doctor.findings import Finding, State
 from wellnet_sse.errors import ConfigurationError, RouterRefusedError, UnavailableError, WellnetError
 from wellnet_sse.provisioning.inspection import known_routers
-from wellnet_sse.provisioning.router import RouterClient, RouterLimits
+from wellnet_sse.provisioning.rest import RouterLimits
+from wellnet_sse.provisioning.router import RouterClient
 from wellnet_sse.server import tls
 from wellnet_sse.settings import Settings
 from wellnet_sse.storage import inspection

@@ -2,7 +2,8 @@
 
 from wellnet_sse.provisioning.answers import AnswerKey, Answers, Claim, Completed, Fresh, Running
 from wellnet_sse.provisioning.removal import Removals, StepReporter, StepWork
-from wellnet_sse.provisioning.router import Router, RouterClient, RouterLimits, WriteState
+from wellnet_sse.provisioning.rest import RouterLimits
+from wellnet_sse.provisioning.router import Router, RouterClient, WriteState
 
 __all__ = [
     "AnswerKey",

@@ -10,20 +10,12 @@ import re
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 
-import httpx
-from tenacity import (
-    AsyncRetrying,
-    retry_if_exception_type,
-    stop_after_attempt,
-    wait_random_exponential,
-)
-
-from wellnet_sse.errors import RouterRefusedError, RouterUnreachableError
+from wellnet_sse.errors import RouterRefusedError
+from wellnet_sse.provisioning.rest import Reply, Rest, RouterLimits, refusal
 
 _Address = IPv4Address | IPv6Address
 
@@ -40,25 +32,6 @@ class WriteState(Enum):
 
 
 OnWrite = Callable[[WriteState], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouterLimits:
-    """How long a router is waited for, how often it is asked again, and how much it may answer.
-
-    `call_seconds` bounds one call with all its attempts. An attempt is repeated when the router cannot be
-    reached, is silent or answers 5xx; every call here may be repeated without harm. `looks` is how often the
-    router is read back before what is left counts as left: a PPP session takes a moment to be torn down.
-    """
-
-    connect_seconds: float = 3.0
-    read_seconds: float = 5.0
-    call_seconds: float = 10.0
-    attempts: int = 3
-    wait_seconds: float = 0.2
-    looks: int = 3
-    response_bytes: int = 8 * 1024 * 1024
-    connections: int = 20
 
 
 class _Place(NamedTuple):
@@ -87,24 +60,11 @@ _PLACES: dict[int, tuple[_Place, ...]] = {
 }
 
 
-class _TransientError(Exception):
-    """An attempt that may be made again; never leaves this module."""
-
-    def __init__(self, meaning: RouterRefusedError | RouterUnreachableError) -> None:
-        super().__init__(meaning.detail)
-        self.meaning = meaning
-
-
-class _Reply(NamedTuple):
-    status: int
-    body: bytes
-
-
 class Router:
     """One router. Made by `RouterClient.router`; holds nothing that must be closed."""
 
     def __init__(
-        self, send: Callable[[str, str, dict[str, str]], Awaitable[_Reply]], limits: RouterLimits
+        self, send: Callable[[str, str, dict[str, str]], Awaitable[Reply]], limits: RouterLimits
     ) -> None:
         self._send = send
         self._limits = limits
@@ -113,7 +73,7 @@ class Router:
         """See that the router takes our account. Raises `RouterRefusedError`, `RouterUnreachableError`."""
         reply = await self._send("GET", "system/identity", {})
         if reply.status != 200:
-            raise _refusal(reply.status)
+            raise refusal(reply.status)
 
     async def connect(self) -> None:
         """See that the router answers, whatever it answers: a refusal is the work's to meet (protocol §6).
@@ -176,14 +136,11 @@ class Router:
     async def _remove(self, place: _Place, entry_id: str) -> None:
         reply = await self._send("DELETE", f"{place.menu}/{entry_id}", {})
         if not 200 <= reply.status < 300 and not _already_gone(reply):
-            raise _refusal(reply.status)
+            raise refusal(reply.status)
 
 
 class RouterClient:
-    """Gives every router of the house over one pool of connections.
-
-    `username` and `password` are an account that all of them have. `verify` and `transport` are httpx's own.
-    """
+    """Gives every router of the house; see `Rest` for what they are asked by."""
 
     def __init__(
         self,
@@ -192,83 +149,36 @@ class RouterClient:
         *,
         limits: RouterLimits | None = None,
         verify: ssl.SSLContext | bool = True,
-        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._limits = limits or RouterLimits()
-        self._client = httpx.AsyncClient(
-            auth=httpx.BasicAuth(username, password),
-            # Not compressed: a short answer must not unfold to more than `response_bytes`.
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-            timeout=httpx.Timeout(self._limits.read_seconds, connect=self._limits.connect_seconds),
-            limits=httpx.Limits(max_connections=self._limits.connections),
-            verify=verify,
-            transport=transport,
-            trust_env=False,  # routers are in the house: no proxy, no .netrc
-        )
+        self._rest = Rest(username, password, limits=self._limits, verify=verify)
 
     def router(self, url: str) -> Router:
         """Name the router at `url` (`https://10.255.0.1`); nothing is sent yet."""
         base = url.rstrip("/") + "/rest/"
 
-        async def send(method: str, path: str, query: dict[str, str]) -> _Reply:
-            return await self._call(method, base + path, query)
+        async def send(method: str, path: str, query: dict[str, str]) -> Reply:
+            return await self._rest.call(method, base + path, query)
 
         return Router(send, self._limits)
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._client.aclose()
-
-    async def _call(self, method: str, url: str, query: dict[str, str]) -> _Reply:
-        retrying = AsyncRetrying(
-            stop=stop_after_attempt(self._limits.attempts),
-            wait=wait_random_exponential(multiplier=self._limits.wait_seconds),
-            retry=retry_if_exception_type(_TransientError),
-            reraise=True,
-        )
-        try:
-            async with asyncio.timeout(self._limits.call_seconds):
-                return await retrying(self._attempt, method, url, query)
-        except _TransientError as error:
-            raise error.meaning from error.__cause__
-        except TimeoutError as error:
-            raise RouterUnreachableError("El router no responde a tiempo") from error
-
-    async def _attempt(self, method: str, url: str, query: dict[str, str]) -> _Reply:
-        try:
-            async with self._client.stream(method, url, params=query) as response:
-                body = bytearray()
-                async for chunk in response.aiter_raw():
-                    body += chunk
-                    if len(body) > self._limits.response_bytes:
-                        raise RouterRefusedError("El router dio una respuesta demasiado grande")
-        except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-            raise RouterUnreachableError("La dirección registrada del router no es válida") from error
-        except httpx.TransportError as error:
-            raise _TransientError(RouterUnreachableError("El router no responde")) from error
-        if response.status_code >= 500:
-            raise _TransientError(_refusal(response.status_code))
-        return _Reply(response.status_code, bytes(body))
+        await self._rest.aclose()
 
 
 async def _to_nobody(_state: WriteState) -> None:
     return
 
 
-def _refusal(status: int) -> RouterRefusedError:
-    if status in {401, 403}:
-        return RouterRefusedError("El router no aceptó las credenciales del sistema")
-    return RouterRefusedError("El router rechazó la operación")
-
-
-def _already_gone(reply: _Reply) -> bool:
+def _already_gone(reply: Reply) -> bool:
     # RouterOS says it as 404 or, in some versions, as 400 with this detail.
     return reply.status == 404 or (reply.status == 400 and b"no such item" in reply.body)
 
 
-def _entries(reply: _Reply) -> list[dict[str, object]]:
+def _entries(reply: Reply) -> list[dict[str, object]]:
     if reply.status != 200:
-        raise _refusal(reply.status)
+        raise refusal(reply.status)
     try:
         entries = json.loads(reply.body)
     except (ValueError, RecursionError) as error:
