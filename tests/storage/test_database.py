@@ -166,6 +166,24 @@ async def test_sessions_in_memory_do_not_end_each_others_work(open_database: Ope
         assert list(await session.scalars(select(Router.name))) == ["yes"]
 
 
+async def test_an_urgent_writer_waits_for_whoever_writes_and_for_nobody_else(
+    open_database: Open, tmp_path: Path
+) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/wellnet.db")
+    order: list[str] = []
+
+    async def write(name: str, *, urgent: bool = False) -> None:
+        async with database.writing(urgent=urgent):
+            order.append(name)
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as tasks:
+        for n in range(5):
+            tasks.create_task(write(str(n)))
+        tasks.create_task(write("urgent", urgent=True))
+    assert order == ["0", "urgent", "1", "2", "3", "4"]
+
+
 async def test_ping_returns_when_the_database_answers(database: Database) -> None:
     await database.ping()
 

@@ -1,9 +1,9 @@
 """Stored answers, so that the same (user, operation, step) never runs twice at once (protocol §6)."""
 
-from collections.abc import Awaitable, Callable
-from typing import Literal, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, Table, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import UpdateBase
 
@@ -11,6 +11,28 @@ from wellnet_sse.errors import BodyMismatchError
 from wellnet_sse.progress.hub import wall_clock_ms
 from wellnet_sse.provisioning.tables import Answer
 from wellnet_sse.storage.database import Database
+
+_answers = cast("Table", Answer.__table__)
+
+# Built once: every step of every operation goes through these.
+_FIND = select(_answers).where(
+    *(_answers.c[name] == bindparam(name) for name in ("user_id", "operation_id", "step"))
+)
+_INSERT = {
+    "sqlite": sqlite.insert(_answers).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(_answers).on_conflict_do_nothing(),
+}
+_FINISH = (
+    update(_answers)
+    .where(
+        *(
+            _answers.c[name] == bindparam(f"of_{name}")
+            for name in ("user_id", "operation_id", "step", "attempt")
+        ),
+        _answers.c.status == "running",
+    )
+    .values({name: bindparam(name) for name in ("status", "http_status", "message", "finished_at")})
+)
 
 
 class AnswerKey(NamedTuple):
@@ -71,10 +93,10 @@ class Answers:
         """
         # Every turn of the loop means that somebody else has just moved the row on.
         while True:
+            if await self._insert(key, body_hash=body_hash, holder=holder):
+                return Fresh(1)
             row = await self._find(key)
             if row is None:
-                if await self._insert(key, body_hash=body_hash, holder=holder):
-                    return Fresh(1)
                 continue
             alive = row.status == "running" and await self._is_alive(row.holder)
             if alive or row.status == "completed":
@@ -98,12 +120,15 @@ class Answers:
 
         False when the claim is no longer this attempt's, because its holder was taken for dead.
         """
-        statement = (
-            update(Answer)
-            .where(_is(key), Answer.attempt == attempt, Answer.status == "running")
-            .values(status=status, http_status=http_status, message=message, finished_at=self._now_ms())
-        )
-        return await self._rows(statement) == 1
+        finished = {
+            **{f"of_{name}": value for name, value in key._asdict().items()},
+            "of_attempt": attempt,
+            "status": status,
+            "http_status": http_status,
+            "message": message,
+            "finished_at": self._now_ms(),
+        }
+        return await self._rows(_FINISH, finished) == 1
 
     async def abandon(self, key: AnswerKey, attempt: int) -> None:
         """Leave the work undone: its claim has no holder any more, and is anybody's."""
@@ -131,12 +156,12 @@ class Answers:
         over = or_(Answer.status != "running", Answer.holder.not_in(alive))
         return await self._rows(delete(Answer).where(old, over))
 
-    async def _find(self, key: AnswerKey) -> Answer | None:
-        async with self._database.session() as session:
-            return await session.get(Answer, tuple(key))
+    async def _find(self, key: AnswerKey) -> Row[Any] | None:
+        async with self._database.reading() as connection:
+            return (await connection.execute(_FIND, key._asdict())).one_or_none()
 
     async def _insert(self, key: AnswerKey, *, body_hash: str, holder: str) -> bool:
-        values = {
+        begun = {
             **key._asdict(),
             "body_hash": body_hash,
             "holder": holder,
@@ -144,10 +169,9 @@ class Answers:
             "attempt": 1,
             "started_at": self._now_ms(),
         }
-        insert = sqlite.insert if self._database.dialect == "sqlite" else postgresql.insert
-        return await self._rows(insert(Answer).values(values).on_conflict_do_nothing()) == 1
+        return await self._rows(_INSERT[self._database.dialect], begun) == 1
 
-    async def _take_over(self, key: AnswerKey, row: Answer, *, body_hash: str, holder: str) -> bool:
+    async def _take_over(self, key: AnswerKey, row: Row[Any], *, body_hash: str, holder: str) -> bool:
         """Begin the next attempt, unless somebody else has moved the row on since it was read."""
         statement = (
             update(Answer)
@@ -165,9 +189,9 @@ class Answers:
         )
         return await self._rows(statement) == 1
 
-    async def _rows(self, statement: UpdateBase) -> int:
+    async def _rows(self, statement: UpdateBase, values: Mapping[str, object] | None = None) -> int:
         async with self._database.writing() as connection:
-            return (await connection.execute(statement)).rowcount
+            return (await connection.execute(statement, values)).rowcount
 
 
 def _is(key: AnswerKey) -> ColumnElement[bool]:

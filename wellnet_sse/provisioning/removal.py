@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Protocol
 
-from sqlalchemy import Delete, delete, select
+from sqlalchemy import Delete, Row, bindparam, delete, select
 
 from wellnet_sse.errors import NotFoundError, RouterUnreachableError, UnprocessableError, WellnetError
 from wellnet_sse.provisioning.cleanups import Cleanups, Owner
@@ -31,6 +31,11 @@ ANSWERS = {
 ALL_REMOVED = "Conexión eliminada por completo"
 
 Pace = Callable[[], Awaitable[None]]
+
+
+# Built once: every removal goes through these.
+_CONNECTION = select(Connection.address, Connection.customer_id).where(Connection.id == bindparam("id"))
+_ROUTER_URL = select(Router.url).join(Connection).where(Connection.address == bindparam("address"))
 
 
 class StepReporter(Protocol):
@@ -196,20 +201,19 @@ class Removals:
             self.config(id_conexion, connection.customer_id),
         )
 
-    async def _find(self, id_conexion: int) -> Connection | None:
-        async with self._database.session() as session:
-            return await session.get(Connection, id_conexion)
+    async def _find(self, id_conexion: int) -> Row[str, int] | None:
+        async with self._database.reading() as connection:
+            return (await connection.execute(_CONNECTION, {"id": id_conexion})).one_or_none()
 
-    async def _existing(self, id_conexion: int) -> Connection:
+    async def _existing(self, id_conexion: int) -> Row[str, int]:
         connection = await self._find(id_conexion)
         if connection is None:
             raise NotFoundError(f"No existe la conexión {id_conexion}")
         return connection
 
     async def _router_url(self, address: str) -> str:
-        statement = select(Router.url).join(Connection).where(Connection.address == address)
-        async with self._database.session() as session:
-            url = await session.scalar(statement)
+        async with self._database.reading() as connection:
+            url = await connection.scalar(_ROUTER_URL, {"address": address})
         if url is None:
             raise NotFoundError(f"Ninguna conexión tiene la dirección {address}")
         return url

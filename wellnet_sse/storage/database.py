@@ -77,7 +77,7 @@ class Database:
         parsed = _parse(url)
         self._connect_timeout_seconds = connect_timeout_seconds
         self._engine = _open(parsed, connect_timeout_seconds=connect_timeout_seconds)
-        self._writer = asyncio.Lock()
+        self._writer, self._next_writer = asyncio.Lock(), asyncio.Lock()
         self._gone_at = 0.0
         self._sqlite_synchronous = sqlite_synchronous
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
@@ -146,9 +146,13 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """The same for plain statements that write."""
-        async with self._turn(writes=True), self._engine.begin() as connection:
+    async def writing(self, *, urgent: bool = False) -> AsyncIterator[AsyncConnection]:
+        """The same for plain statements that write.
+
+        On SQLite, which has one writer at a time, an `urgent` one waits for whoever writes, however many
+        queue. There is to be one of its kind at a time: it can have every second turn.
+        """
+        async with self._turn(writes=True, urgent=urgent), self._engine.begin() as connection:
             yield connection
 
     @asynccontextmanager
@@ -166,9 +170,9 @@ class Database:
             await connection.close()
 
     @asynccontextmanager
-    async def _turn(self, *, writes: bool) -> AsyncIterator[None]:
+    async def _turn(self, *, writes: bool, urgent: bool = False) -> AsyncIterator[None]:
         # SQLite has one writer at a time, and lets the others poll: here they queue instead.
-        turn = self._queue() if writes and self.dialect == "sqlite" else nullcontext()
+        turn = self._queue(urgent=urgent) if writes and self.dialect == "sqlite" else nullcontext()
         try:
             async with turn:
                 yield
@@ -180,9 +184,9 @@ class Database:
             raise self._gone() from error
 
     @asynccontextmanager
-    async def _queue(self) -> AsyncIterator[None]:
+    async def _queue(self, *, urgent: bool) -> AsyncIterator[None]:
         since = time.monotonic()
-        async with self._writer:
+        async with nullcontext() if urgent else self._next_writer, self._writer:
             # Whoever was ahead may have waited in vain for a lock: then all have who stood behind.
             if since < self._gone_at:
                 raise UnavailableError(_AWAY, retry_after_seconds=RETRY_AFTER_SECONDS)

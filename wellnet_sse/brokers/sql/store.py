@@ -98,7 +98,7 @@ class Store:
         """Write all rows in one transaction; durable when it returns."""
         if not (writes.entries or writes.operations):
             return
-        async with self._database.writing() as connection:
+        async with self._database.writing(urgent=True) as connection:
             for statement, rows in (
                 (self._put_users, writes.users),
                 (self._put_entries, writes.entries),
