@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bench.servers.catalogue import BENCH, FLOOR, NGINX_ROOT, NODE_MODULES, PEERS
+from bench.servers.catalogue import BENCH, FLOOR, NGINX_ROOT, NODE_MODULES, OUR_PYTHON, PEER_PYTHON, PEERS
 
 PIP = ("uvicorn[standard]>=0.30", "sse-starlette>=2", "socketify>=0.0.31", "py-spy>=0.4")
 NPM = ("ws@8", "better-sse@0.16")
@@ -30,6 +30,7 @@ def install(servers: Iterable[str]) -> dict[str, str]:
         "floor-joined": _floor,
     }
     missing = {}
+    _environment(OUR_PYTHON, str(BENCH.parent), *(path for path in sys.path if "site-packages" in path))
     for server in servers:
         if server in steps:
             try:
@@ -58,6 +59,21 @@ def _python() -> None:
         _run(sys.executable, "-m", "venv", str(venv))
         _run(str(venv / "bin/pip"), "--quiet", "--disable-pip-version-check", "install", *PIP)
         stamp.write_text(" ".join(PIP))
+    _environment(PEER_PYTHON, *map(str, (PEERS / "venv").glob("lib/python*/site-packages")))
+
+
+def _environment(folder: Path, *paths: str) -> None:
+    """An environment that sees these packages, on the system's Python where it has this version.
+
+    That is what servers run on. A Python that a version manager has built from source, without the
+    optimizations that distributions build with, is a fifth slower.
+    """
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    base = shutil.which(f"python{version}", path="/usr/bin") or sys.executable
+    if not (folder / "bin/python").exists():
+        _run(base, "-m", "venv", "--without-pip", str(folder))
+    packages = folder / f"lib/python{version}/site-packages"
+    (packages / "packages.pth").write_text("".join(f"{path}\n" for path in paths))
 
 
 def _node() -> None:

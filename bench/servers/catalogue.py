@@ -1,13 +1,13 @@
 """Which servers there are, and how each is started."""
 
 import os
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 BENCH = Path(__file__).parent.parent
 PEERS = BENCH / ".peers"
-PEER_PYTHON = str(PEERS / "venv/bin/python")
+OUR_PYTHON = PEERS / "python-ours"
+PEER_PYTHON = PEERS / "python-peers"
 NODE_MODULES = PEERS / "node/node_modules"
 NGINX_ROOT = PEERS / "apt/root"
 FLOOR = PEERS / "floor"
@@ -33,7 +33,7 @@ class Server:
 
 
 def _python(module: str, *, peer: bool = True) -> tuple[str, ...]:
-    return (PEER_PYTHON if peer else sys.executable, "-m", f"bench.servers.{module}")
+    return (str((PEER_PYTHON if peer else OUR_PYTHON) / "bin/python"), "-m", f"bench.servers.{module}")
 
 
 def _node(script: str) -> tuple[str, ...]:

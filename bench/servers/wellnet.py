@@ -6,6 +6,7 @@ operation, broker, hub, outbox and transport are the ones that serve people.
 
 import asyncio
 import os
+import platform
 import socket
 from importlib.metadata import version
 from pathlib import Path
@@ -109,7 +110,7 @@ async def main() -> None:
         listen_for_commands(
             lambda command: loop.call_soon_threadsafe(bench.obey, command), ended=lambda: os._exit(0)
         )
-        versions = {name: version(name) for name in VERSIONS}
+        versions = {"Python": platform.python_version(), **{name: version(name) for name in VERSIONS}}
         tell(port=listener.getsockname()[1], pids=[os.getpid()], versions=versions)
 
     await runner.serve(app, listener, stop=asyncio.Event())
