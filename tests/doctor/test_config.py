@@ -25,6 +25,12 @@ async def test_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert (found.code, "WELLNET_TLS_CERTIFICATE: cannot be read" in found.text) == (1, True)
 
 
+async def test_key_of_tokens_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    settings = {"auth": "token", "token_key": SECRET}
+    found = await said("config", "check", directory=tmp_path, settings=settings)
+    assert (found.code, "WELLNET_TOKEN_KEY" in found.text) == (1, True)
+
+
 async def test_each_setting_is_shown_with_its_source_and_without_secrets(tmp_path: Path) -> None:
     given = {
         "database_url": f"postgresql+asyncpg://wellnet:{SECRET}@db.internal/wellnet?password={SECRET}",

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import MakeServer
 from tests.doctor.support import SECRET, said
-from tests.harness import RouterControl, free_port
+from tests.harness import RouterControl, ValkeyServer, free_port
 from wellnet_sse.storage.database import Database
 from wellnet_sse.storage.inspection import schema_versions
 
@@ -104,6 +104,24 @@ async def test_history_that_ends_with_the_process_is_doubted(make_server: MakeSe
     server = await make_server()
     found = await said("doctor", directory=server.directory, settings={"broker_url": "memory://"})
     assert (found.code, found.states("history")) == (0, ["doubt"])
+
+
+async def test_valkey_is_asked(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/wellnet.db")
+    await database.migrate()
+    await database.aclose()
+    options = {"requirepass": SECRET}
+    async with ValkeyServer(tmp_path / "valkey", options=options) as valkey:
+        found = await said("doctor", directory=tmp_path, settings={"broker_url": valkey.url})
+        assert (found.code, found.states("history")) == (0, ["ok"])
+        refused = await said(
+            "doctor", directory=tmp_path, settings={"broker_url": valkey.url.replace(SECRET, "other")}
+        )
+        assert refused.wrong == {"history"}
+        assert "Correct WELLNET_BROKER_URL" in refused.text
+    away = await said("doctor", directory=tmp_path, settings={"broker_url": valkey.url})
+    assert away.wrong == {"history"}
+    assert "Valkey does not answer" in away.text
 
 
 async def test_routers_are_asked_and_not_changed(make_server: MakeServer) -> None:

@@ -13,7 +13,6 @@ from wellnet_sse.doctor import installation, reach
 from wellnet_sse.doctor.findings import Finding, State
 from wellnet_sse.errors import ConfigurationError
 from wellnet_sse.progress.events import MAX_USER_ID, UserId
-from wellnet_sse.server import tls
 from wellnet_sse.settings import PREFIX, Settings
 from wellnet_sse.terminal.options import cafile_option, token_file_option, token_of, user_type
 from wellnet_sse.terminal.remote import Remote
@@ -89,11 +88,9 @@ def show() -> None:
 
 def _settings() -> Settings:
     try:
-        settings = Settings.from_environment(os.environ)
-        tls.server_context(settings.tls_certificate, settings.tls_key)
+        return installation.read_settings(os.environ)
     except ConfigurationError as error:
         raise click.ClickException(error.detail) from error
-    return settings
 
 
 def _shown(value: object) -> str:

@@ -9,25 +9,35 @@ from collections.abc import AsyncIterator, Mapping
 from wellnet_sse.brokers.sql.lock import ProcessLock
 from wellnet_sse.doctor.findings import Finding, State
 from wellnet_sse.errors import ConfigurationError, RouterRefusedError, UnavailableError, WellnetError
+from wellnet_sse.identity.keys import Keys
 from wellnet_sse.provisioning.inspection import known_routers
 from wellnet_sse.provisioning.rest import RouterLimits
 from wellnet_sse.provisioning.router import RouterClient
 from wellnet_sse.server import tls
-from wellnet_sse.settings import Settings
+from wellnet_sse.settings import AuthMode, Settings
 from wellnet_sse.storage import inspection
 from wellnet_sse.storage.database import Database
 
 ENOUGH_FILES = 4096
 LOCK_SECONDS = 0.2
+STORE_SECONDS = 5.0
 ROUTERS_AT_ONCE = 10
 CLOCK_SECONDS = 60
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """The settings, with the files that they name looked into. Raises ConfigurationError, as `serve` does."""
+    settings = Settings.from_environment(environment)
+    tls.server_context(settings.tls_certificate, settings.tls_key)
+    if settings.auth is AuthMode.TOKEN:
+        Keys.read(settings)
+    return settings
 
 
 async def examine(environment: Mapping[str, str]) -> AsyncIterator[Finding]:
     """Look at everything that can be looked at, in the order in which one rests on another."""
     try:
-        settings = Settings.from_environment(environment)
-        tls.server_context(settings.tls_certificate, settings.tls_key)
+        settings = read_settings(environment)
     except ConfigurationError as error:
         yield Finding.wrong("settings", error.detail, "Correct the variable; the README lists all of them.")
         return
@@ -116,15 +126,13 @@ def _clock(database: Database) -> Finding:
 
 
 async def _history(settings: Settings, database: Database) -> Finding:
-    scheme = settings.broker_url.get_secret_value().partition(":")[0]
-    if scheme == "memory":
+    url = settings.broker_url.get_secret_value()
+    if url == "memory://":
         return Finding.doubtful(
             "history", "memory://: it ends with the process", "Use sql:// where events are to outlive it."
         )
-    if scheme != "sql":
-        return Finding.doubtful(
-            "history", f"{scheme}:// is not looked at from here", "Ask a running server, with --url."
-        )
+    if url != "sql://":
+        return await _valkey(url)
     lasting = "a power loss" if database.survives_power_loss else "`kill -9`, and not a power loss"
     lock = ProcessLock(database)
     try:
@@ -133,6 +141,27 @@ async def _history(settings: Settings, database: Database) -> Finding:
         return Finding.fine("history", f"sql://, which a server has open; an event survives {lasting}")
     await lock.release()
     return Finding.fine("history", f"sql://, which no server has open; an event survives {lasting}")
+
+
+async def _valkey(url: str) -> Finding:
+    try:
+        from wellnet_sse.brokers.valkey.link import Link  # noqa: PLC0415 - an extra, which may be missing
+        from wellnet_sse.brokers.valkey.url import parse  # noqa: PLC0415
+    except ModuleNotFoundError:
+        return Finding.wrong("history", "this needs an extra", "Install `wellnet-sse[valkey]`.")
+    try:
+        link = Link(parse(url), wait_seconds=STORE_SECONDS)
+        try:
+            async with asyncio.timeout(STORE_SECONDS):
+                await link.open()
+        finally:
+            await link.aclose()
+    except ConfigurationError as error:
+        return Finding.wrong("history", error.detail, "Correct WELLNET_BROKER_URL.")
+    except (UnavailableError, TimeoutError):
+        mend = "Start it, and see that WELLNET_BROKER_URL names it."
+        return Finding.wrong("history", "Valkey does not answer", mend)
+    return Finding.fine("history", "Valkey answers; how long an event lasts is its own settings' to say")
 
 
 async def _routers(settings: Settings, database: Database) -> AsyncIterator[Finding]:
