@@ -1,7 +1,8 @@
 """Valkey for whoever asks: one server and one Cluster a session, emptied for each test."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,13 @@ async def valkey(valkey_server: ValkeyServer) -> ValkeyServer:
     """The session's Valkey with nothing in it."""
     await valkey_server.call("FLUSHALL")
     return valkey_server
+
+
+@pytest.fixture
+async def own_valkey(tmp_path: Path) -> AsyncIterator[ValkeyServer]:
+    """One that the test may kill or freeze."""
+    async with ValkeyServer(tmp_path / "valkey") as server:
+        yield server
 
 
 @pytest.fixture

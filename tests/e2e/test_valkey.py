@@ -1,21 +1,13 @@
 """Servers whose history is in Valkey."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
-import pytest
 
 from tests.conftest import MakeServer
 from tests.harness import SseReader, ValkeyServer, eventually
 
 UPDATE = {"status": "in_progress", "message": "Copiando...", "progress": 40}
-
-
-@pytest.fixture
-async def own_valkey(tmp_path: Path) -> AsyncIterator[ValkeyServer]:
-    async with ValkeyServer(tmp_path / "valkey") as server:
-        yield server
 
 
 async def _is_up(client: httpx.AsyncClient) -> bool:

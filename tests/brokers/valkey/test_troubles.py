@@ -1,123 +1,28 @@
-"""Announcements that are lost, and a store that dies, freezes, is cut off, or comes back with less."""
+"""A store that dies, freezes, is cut off for one node, or comes back with less than it had."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 
-from tests.brokers.changes import USER, page, update
-from tests.brokers.valkey.conftest import MakeNode, Node
+from tests.brokers.changes import USER, update
+from tests.brokers.valkey.conftest import MakeNode
+from tests.brokers.valkey.history import kept, messages
 from tests.chaos.proxy import CALM, FaultProxy
 from tests.harness import ValkeyServer, eventually
-from tests.progress.reading import Reader, gaps, record_of, seqs
+from tests.progress.reading import Reader, gaps, record_of
 from wellnet_sse.brokers.valkey import writer
 from wellnet_sse.errors import UnavailableError
 from wellnet_sse.progress.broker import Broker, IdempotencyKey, Wanted
-from wellnet_sse.progress.events import Cursor, Ending, Event, Record
-from wellnet_sse.progress.items import Item, Live
-from wellnet_sse.progress.operation import Operation
+from wellnet_sse.progress.items import Live
 
 RETURN_SECONDS = 5.0
 """Within which all must be well again after the store is back."""
 
 PACE_SECONDS = 0.005
 """Between a publisher's events: readers are to be told each, so not so many may come at once."""
-
-
-@pytest.fixture
-async def own_valkey(tmp_path: Path) -> AsyncIterator[ValkeyServer]:
-    """One that the test may kill."""
-    async with ValkeyServer(tmp_path / "valkey") as server:
-        yield server
-
-
-def lose_announcements(node: Node, monkeypatch: pytest.MonkeyPatch, is_lost: Callable[[], bool]) -> list[str]:
-    """Let some announcements never reach the node; gives the channels of those that were lost."""
-    lost: list[str] = []
-    heard = node.broker._watches._announced
-
-    def announced(channel: str, message: bytes) -> None:
-        if is_lost():
-            lost.append(channel)
-        else:
-            heard(channel, message)
-
-    monkeypatch.setattr(node.broker._watches, "_announced", announced)
-    return lost
-
-
-def messages(items: list[Item]) -> list[str]:
-    """The messages of the events that a reader was told."""
-    records = [record for item in items if (record := record_of(item)) is not None]
-    return [record.event.message for record in records if isinstance(record.event, Event)]
-
-
-async def kept(broker: Broker) -> list[str]:
-    """The messages of the whole history, which has no hole."""
-    operations = await broker.operations(USER, limit=1)
-    cursor, found = Cursor(operations[0][1].epoch, 0), list[Record]()
-    while not (one := await page(broker, cursor, limit=1000)).level:
-        found += one.records
-        cursor = one.upto
-    found += one.records
-    assert seqs(found) == list(range(1, len(found) + 1))
-    return messages(list(found))
-
-
-# Announcements that are lost
-
-
-@pytest.mark.parametrize("share", [0.3, 0.9, 1.0])
-async def test_holes_that_lost_announcements_leave_are_found_and_filled(
-    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch, share: float
-) -> None:
-    here, there = await make_node(), await make_node()
-    random = Random(f"lost {share}")  # noqa: S311 - seeded, so that a run can be repeated
-    lost = lose_announcements(there, monkeypatch, lambda: random.random() < share)
-    async with Reader(there.hub.subscribe(USER)) as reader:
-        await reader.until_live()
-        for number in range(40):
-            await here.broker.append(USER, f"op{number % 4}", update(message=f"{number}"))
-        await reader.until(40)
-        assert seqs(reader.items) == list(range(1, 41))
-        assert lost
-
-
-async def test_an_ending_whose_announcement_is_lost_is_told_all_the_same(
-    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing follows it that would show the hole."""
-    here, there = await make_node(), await make_node()
-    lost = lose_announcements(there, monkeypatch, lambda: True)
-    await here.broker.append(USER, "op", update())
-    async with Reader(there.hub.subscribe(USER, operation_id="op")) as one:
-        await one.until_live()
-        await here.broker.append(USER, "op", Operation.stop)
-        (ending,) = map(record_of, await one.rest())
-        assert ending is not None
-        assert isinstance(ending.event, Ending)
-        assert lost
-
-
-async def test_a_publisher_hears_of_its_event_only_after_its_readers_even_behind_a_lost_one(
-    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here, there = await make_node(), await make_node()
-    lose_announcements(there, monkeypatch, lambda: True)
-    fed: list[int] = []
-    async with Reader(there.hub.subscribe(USER)) as reader:
-        await reader.until_live()
-        there.broker.attach(lambda _user, records: fed.extend(seqs(records)))
-        await here.broker.append(USER, "op", update())
-        await there.broker.append(USER, "op", update())
-        assert fed == [1, 2]
-
-
-# A store that is away
 
 
 async def _publish_on(broker: Broker, answered: list[str], lane: str) -> None:
@@ -149,7 +54,7 @@ def publishing(*brokers: Broker) -> Iterator[list[str]]:
 
 async def _until_told(reader: Reader, message: str) -> None:
     if message not in messages(reader.items):
-        while message not in messages(list(await reader.next() or ())):
+        while message not in messages(await reader.next() or ()):
             assert reader.subscription.reason is None
 
 
