@@ -38,7 +38,7 @@ check: $(DEV) $(CLIENTS) $(CLIENT_JS) $(PROXIES) $(PAGES) ## what CI runs: lint,
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(ARGS)
 
-chaos: $(DEV) $(CLIENTS) $(CLIENT_JS) ## the long tests: kills, stalls, storms
+chaos: $(DEV) $(CLIENTS) $(CLIENT_JS) $(PAGES) ## the long tests: kills, stalls, storms
 	$(BIN)/python -m pytest -m chaos $(ARGS)
 
 bench: $(DEV) ## measure speed; ARGS goes to bench/run

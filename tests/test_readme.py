@@ -183,6 +183,9 @@ SAID = {
 async def test_snippets_do_what_is_said(
     server: ServerProcess, environment: dict[str, str], tmp_path: Path, block: Block
 ) -> None:
+    package = tmp_path / "node_modules" / "wellnet-progress-client"
+    package.parent.mkdir()
+    package.symlink_to(REPOSITORY / "wellnet_sse" / "static")
     file = tmp_path / "snippet.mjs"
     file.write_text(on(server, block.text))
     async with Running(node("snippet.mjs", str(file)), environment) as command:
