@@ -21,7 +21,7 @@ from wellnet_sse.cli import main
 from wellnet_sse.provisioning.answers import AnswerKey, Answers
 from wellnet_sse.provisioning.cleanups import Cleanups
 from wellnet_sse.provisioning.removal import Removals
-from wellnet_sse.provisioning.router import RouterClient
+from wellnet_sse.provisioning.rest import Rest
 
 Method = Callable[..., Awaitable[Any]]
 
@@ -85,7 +85,7 @@ def plain(name: str) -> Callable[..., str]:
 if __name__ == "__main__":
     boundaries = Boundaries(Path(os.environ["BOUNDARIES"]), os.environ.get("DIES_AT"))
     boundaries.around(Store, "commit", commit)
-    boundaries.around(RouterClient, "_call", call)
+    boundaries.around(Rest, "call", call)
     boundaries.around(Answers, "claim", stored("claim"))
     boundaries.around(Answers, "finish", stored("answer"))
     for write in ("begin", "confirm", "postpone", "hurry", "resolve"):
