@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, func, inspect, select, text
+from sqlalchemy import Connection, create_engine, func, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from tests.postgres import Postgres
@@ -166,22 +166,40 @@ async def test_sessions_in_memory_do_not_end_each_others_work(open_database: Ope
         assert list(await session.scalars(select(Router.name))) == ["yes"]
 
 
-async def test_an_urgent_writer_waits_for_whoever_writes_and_for_nobody_else(
+def add_router(database: Database) -> str:
+    return str(insert(Router).compile(dialect=database.sql_dialect, column_keys=["name", "url"]))
+
+
+async def test_a_batch_waits_for_whoever_writes_and_for_nobody_else(
     open_database: Open, tmp_path: Path
 ) -> None:
     database = open_database(f"sqlite:///{tmp_path}/wellnet.db")
+    await database.migrate()
     order: list[str] = []
 
-    async def write(name: str, *, urgent: bool = False) -> None:
-        async with database.writing(urgent=urgent):
+    async def write(name: str) -> None:
+        async with database.writing():
             order.append(name)
             await asyncio.sleep(0)
+
+    async def write_batch() -> None:
+        await database.write_batch([(add_router(database), [("a", "http://a"), ("b", "http://b")])])
+        order.append("batch")
 
     async with asyncio.TaskGroup() as tasks:
         for n in range(5):
             tasks.create_task(write(str(n)))
-        tasks.create_task(write("urgent", urgent=True))
-    assert order == ["0", "urgent", "1", "2", "3", "4"]
+        tasks.create_task(write_batch())
+    assert order.index("batch") == 1
+    async with database.session() as session:
+        assert list(await session.scalars(select(Router.name))) == ["a", "b"]
+
+
+async def test_a_batch_that_fails_leaves_nothing_of_itself(database: Database) -> None:
+    with pytest.raises(IntegrityError):
+        await database.write_batch([(add_router(database), [("a", "http://a"), ("a", "http://b")])])
+    async with database.session() as session:
+        assert await session.scalar(select(func.count()).select_from(Router)) == 0
 
 
 async def test_ping_returns_when_the_database_answers(database: Database) -> None:

@@ -1,58 +1,29 @@
 """The business database: SQLite by default, PostgreSQL by URL."""
 
 import asyncio
-import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Dialect, event, make_url, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import Connection, Dialect, Engine, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import (
-    AsyncConnection,
-    AsyncEngine,
-    AsyncSession,
-    async_sessionmaker,
-    create_async_engine,
-)
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
 from wellnet_sse.errors import ConfigurationError, UnavailableError
+from wellnet_sse.storage import engine
 
-_DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "sqlite+aiosqlite": "sqlite+aiosqlite",
-    "postgres": "postgresql+asyncpg",
-    "postgresql": "postgresql+asyncpg",
-    "postgresql+asyncpg": "postgresql+asyncpg",
-}
+Batch = Sequence[tuple[str, Sequence[tuple[Any, ...]]]]
+"""Statements of the driver, each with its rows."""
+
 _MIGRATION_LOCK = 0x57454C4C  # "WELL": any number will do, so long as all our processes use the same
 RETRY_AFTER_SECONDS = 5
-WAL_LIMIT_PAGES = 16384
-"""64 MiB: past it a commit moves SQLite's log into the database itself, and waits for the disk.
-
-Before that `Database.checkpoint` does, which makes nobody wait."""
-# Connection, authorization, catalog, resources (a full disk), operator's intervention, system.
-_AWAY_SQLSTATES = frozenset({"08", "28", "3D", "53", "57", "58"})
-_AWAY_SQLITE = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_PROTOCOL,
-    }
-)
 _AWAY = "La base de datos no está disponible"
 
 
@@ -71,31 +42,23 @@ class Database:
         self,
         url: str,
         *,
-        sqlite_synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
+        sqlite_synchronous: engine.Synchronous = "NORMAL",
         connect_timeout_seconds: float = 5.0,
     ) -> None:
-        parsed = _parse(url)
+        parsed = engine.parse(url)
         self._connect_timeout_seconds = connect_timeout_seconds
-        self._engine = _open(parsed, connect_timeout_seconds=connect_timeout_seconds)
+        self._engine = engine.open_async(parsed, connect_timeout_seconds=connect_timeout_seconds)
         self._writer, self._next_writer = asyncio.Lock(), asyncio.Lock()
         self._gone_at = 0.0
         self._sqlite_synchronous = sqlite_synchronous
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
-        if parsed.get_backend_name() == "sqlite":
-            pragmas = (
-                "PRAGMA busy_timeout=5000",  # first: the others may have to wait for another process
-                "PRAGMA journal_mode=WAL",
-                f"PRAGMA wal_autocheckpoint={WAL_LIMIT_PAGES}",
-                f"PRAGMA synchronous={sqlite_synchronous}",
-                "PRAGMA foreign_keys=ON",
-            )
-
-            @event.listens_for(self._engine.sync_engine, "connect")
-            def set_pragmas(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-                cursor = connection.cursor()
-                for pragma in pragmas:
-                    cursor.execute(pragma)
-                cursor.close()
+        self._plain: Engine | None = None
+        if self.dialect == "sqlite":
+            engine.set_pragmas(self._engine.sync_engine, synchronous=sqlite_synchronous)
+        if self.path is not None:
+            self._plain = engine.open_plain(parsed)
+            engine.set_pragmas(self._plain, synchronous=sqlite_synchronous)
+            self._thread = ThreadPoolExecutor(1, "history")
 
     @property
     def dialect(self) -> str:
@@ -111,7 +74,7 @@ class Database:
     def path(self) -> Path | None:
         """The file of an SQLite database; None for any other."""
         url = self._engine.url
-        return None if self.dialect != "sqlite" or _in_memory(url) else Path(str(url.database))
+        return None if self.dialect != "sqlite" or engine.in_memory(url) else Path(str(url.database))
 
     @property
     def survives_power_loss(self) -> bool:
@@ -146,14 +109,26 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def writing(self, *, urgent: bool = False) -> AsyncIterator[AsyncConnection]:
-        """The same for plain statements that write.
-
-        On SQLite, which has one writer at a time, an `urgent` one waits for whoever writes, however many
-        queue. There is to be one of its kind at a time: it can have every second turn.
-        """
-        async with self._turn(writes=True, urgent=urgent), self._engine.begin() as connection:
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """The same for plain statements that write."""
+        async with self._turn(writes=True), self._engine.begin() as connection:
             yield connection
+
+    async def write_batch(self, batch: Batch) -> None:
+        """Execute the driver's own statements, each for all of its rows, in one transaction.
+
+        For whoever writes most: only one at a time, and shielded from cancellation. On SQLite, which has one
+        writer at a time, it waits for whoever writes, however many queue: it can have every second turn.
+        """
+        async with self._turn(writes=True, urgent=True):
+            if self._plain is not None:
+                # Each step of a transaction is a visit to a thread: here all of them are one.
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._thread, _execute, self._plain, batch)
+            else:
+                async with self._engine.begin() as connection:
+                    for statement, rows in batch:
+                        await connection.exec_driver_sql(statement, rows)
 
     @asynccontextmanager
     async def holding(self) -> AsyncIterator[AsyncConnection]:
@@ -179,7 +154,7 @@ class Database:
         except (OSError, PoolTimeoutError) as error:
             raise self._gone() from error
         except DBAPIError as error:
-            if not _is_away(error):
+            if not engine.is_away(error):
                 raise
             raise self._gone() from error
 
@@ -213,58 +188,15 @@ class Database:
     async def aclose(self) -> None:
         """Close every connection."""
         await self._engine.dispose()
+        if self._plain is not None:
+            self._thread.shutdown()
+            self._plain.dispose()
 
 
-def _is_away(error: DBAPIError) -> bool:
-    """Whether the database cannot serve, as against: was asked for something wrong."""
-    if error.connection_invalidated:
-        return True
-    state = getattr(error.orig, "sqlstate", None)
-    if state is not None:
-        return str(state)[:2] in _AWAY_SQLSTATES
-    # A driver wraps what the database said: the code is with the innermost.
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in _AWAY_SQLITE
-
-
-def _parse(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        # `from None`: SQLAlchemy's own error may quote the URL, and with it the password.
-        raise ConfigurationError("WELLNET_DATABASE_URL: la URL de la base de datos no se entiende") from None
-    driver = _DRIVERS.get(parsed.drivername)
-    if driver is None:
-        raise ConfigurationError("WELLNET_DATABASE_URL: debe empezar por sqlite:// o postgresql://")
-    parsed = parsed.set(drivername=driver)
-    if driver == "sqlite+aiosqlite" and not _in_memory(parsed):
-        folder = Path(str(parsed.database)).parent
-        if not folder.is_dir():
-            raise ConfigurationError(f"WELLNET_DATABASE_URL: no existe la carpeta {folder}")
-    # What libpq calls `sslmode`, asyncpg calls `ssl`, with the same words.
-    ssl_mode = parsed.query.get("sslmode")
-    if ssl_mode is not None:
-        parsed = parsed.difference_update_query(["sslmode"]).update_query_dict({"ssl": ssl_mode})
-    return parsed
-
-
-def _in_memory(url: URL) -> bool:
-    return url.database in {None, "", ":memory:"}
-
-
-def _open(url: URL, *, connect_timeout_seconds: float) -> AsyncEngine:
-    options: dict[str, Any] = {"hide_parameters": True}  # what users write is not for logs
-    if url.get_backend_name() == "postgresql":
-        options["connect_args"] = {"timeout": connect_timeout_seconds, "command_timeout": 30.0}
-        options["pool_pre_ping"] = True  # a restart of PostgreSQL must not fail the next request
-    elif _in_memory(url):
-        # One connection is the database. SQLAlchemy's default, StaticPool, would hand it to several sessions
-        # at once, and the end of one would commit or roll back the others.
-        options.update(poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0)
-    try:
-        return create_async_engine(url, **options)
-    except ModuleNotFoundError as error:
-        raise ConfigurationError("Para usar PostgreSQL hay que instalar wellnet-sse[postgres]") from error
+def _execute(plain: Engine, batch: Batch) -> None:
+    with plain.begin() as connection:
+        for statement, rows in batch:
+            connection.exec_driver_sql(statement, rows)
 
 
 def _upgrade(connection: Connection) -> None:

@@ -98,15 +98,13 @@ class Store:
         """Write all rows in one transaction; durable when it returns."""
         if not (writes.entries or writes.operations):
             return
-        async with self._database.writing(urgent=True) as connection:
-            for statement, rows in (
-                (self._put_users, writes.users),
-                (self._put_entries, writes.entries),
-                (self._put_operations, writes.operations),
-                (self._put_keys, writes.keys),
-            ):
-                if rows:
-                    await connection.exec_driver_sql(statement, rows)
+        batch = (
+            (self._put_users, writes.users),
+            (self._put_entries, writes.entries),
+            (self._put_operations, writes.operations),
+            (self._put_keys, writes.keys),
+        )
+        await self._database.write_batch([(statement, rows) for statement, rows in batch if rows])
 
     async def user_places(self, user_ids: Iterable[UserId]) -> dict[UserId, tuple[int, int]]:
         """The (seq, floor) of those users that have a history."""
