@@ -19,7 +19,7 @@ from wellnet_sse.progress.broker import Broker
 from wellnet_sse.progress.hub import Limits, wall_clock_ms
 from wellnet_sse.progress.items import CloseReason
 from wellnet_sse.progress.keeper import Keeper
-from wellnet_sse.progress.tracker import Lifetimes
+from wellnet_sse.progress.tracker import Lifetimes, Progress
 from wellnet_sse.provisioning.cleaner import Cleaner
 from wellnet_sse.provisioning.removal import Pace, Removals
 from wellnet_sse.provisioning.rest import RouterLimits
@@ -51,6 +51,8 @@ METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"}
 """The methods that are counted by name: a client may make up as many as it likes."""
 READERS_GRACE_SECONDS = 0.6
 CHECKPOINT_SECONDS = 2.0
+SLOTS_SECONDS = 1.0
+ALL_SLOTS_SECONDS = 3600.0
 LOCK_MARGIN_SECONDS = 5.0
 """How much longer than its grace another process may take to end."""
 
@@ -149,9 +151,16 @@ def _compose(app: Quart, settings: Settings, pace_seconds: float) -> Services:
         removal_service=removal_service,
         identity=_identity(settings, database, origins, progress.progress.keeper),
         origins=origins,
-        slots=StreamSlots(settings.streams_per_user),
+        slots=_slots(settings, progress.progress),
         metrics=Metrics(),
     )
+
+
+def _slots(settings: Settings, progress: Progress) -> StreamSlots:
+    slots = StreamSlots(settings.streams_per_user, progress.broker, holder=progress.holder)
+    progress.keeper.add("slots", SLOTS_SECONDS, slots.tell)
+    progress.keeper.add("all slots", ALL_SLOTS_SECONDS, slots.tell_all)
+    return slots
 
 
 def _broker(settings: Settings, database: Database) -> Broker:
@@ -232,6 +241,7 @@ async def drain(app: Quart) -> None:
     parts = services(app)
     parts.draining = True
     await parts.progress.supervisor.drain(grace_seconds=parts.settings.grace_seconds)
+    await parts.slots.leave()
     parts.progress.hub.close(CloseReason.DRAIN)
     with contextlib.suppress(TimeoutError):  # a reader that takes nothing cannot be told
         async with asyncio.timeout(READERS_GRACE_SECONDS):

@@ -38,6 +38,7 @@ class BrokerWrapper:
         self.renew = inner.renew
         self.alive = inner.alive
         self.orphans = inner.orphans
+        self.reserve = inner.reserve
         self.check = inner.check
         self.trim = inner.trim
         self.active_operations = inner.active_operations

@@ -1,11 +1,13 @@
 """Servers whose history is in Valkey."""
 
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
 
 from tests.conftest import MakeServer
-from tests.harness import SseReader, ValkeyServer, eventually
+from tests.harness import ServerProcess, SseReader, ValkeyServer, eventually
 
 UPDATE = {"status": "in_progress", "message": "Copiando...", "progress": 40}
 
@@ -39,6 +41,40 @@ async def test_what_one_server_is_told_is_streamed_by_another(
         event = await reader.next()
         assert event.id == answer.json()["cursor"]
         assert (await other.get("/api/operaciones/import-1")).json()["cursor"] == event.id
+
+
+async def test_the_cap_of_streams_holds_over_all_servers(
+    make_server: MakeServer, own_valkey: ValkeyServer
+) -> None:
+    shared = {"broker_url": own_valkey.url, "streams_per_user": 3}
+    here = await make_server(demo=False, **shared)  # type: ignore[arg-type]
+    there = await make_server(demo=False, lease_seconds=3, **shared)  # type: ignore[arg-type]
+
+    async def status(server: ServerProcess) -> int:
+        async with (
+            server.http(user=7) as client,
+            client.stream("GET", "/sse/progress") as answer,
+        ):
+            return answer.status_code
+
+    url = "/sse/progress?userId=7"
+    async with AsyncExitStack() as stack:
+        for server in (here, here, there):
+            reader = await stack.enter_async_context(SseReader(server.url + url))
+            assert (await reader.opened()).status == 200
+        assert [await status(server) for server in (here, there)] == [429, 429]
+        await there.kill()
+        assert await status(here) == 429
+        # Those of a dead server count no more as soon as its lease is over.
+        assert await eventually(lambda: _is(status(here), 200), timeout_seconds=10)
+        await there.start()
+        assert await eventually(lambda: _is(status(there), 200), timeout_seconds=3)
+        await own_valkey.kill()
+        assert await status(there) == 200, "each server knows of its own alone"
+
+
+async def _is(status: Awaitable[int], wanted: int) -> bool:
+    return await status == wanted
 
 
 async def test_while_valkey_is_away_publishers_hear_so_and_streams_stay_open(

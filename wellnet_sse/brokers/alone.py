@@ -11,3 +11,15 @@ class Alone:
 
     def unwatch(self, user_id: UserId) -> None:
         """See `Broker.unwatch`."""
+
+    async def reserve(
+        self,
+        user_id: UserId,  # noqa: ARG002 - the port's
+        holder: str,  # noqa: ARG002
+        *,
+        streams: int,
+        version: int,  # noqa: ARG002
+        limit: int,
+    ) -> bool:
+        """See `Broker.reserve`: there is one holder."""
+        return streams <= limit

@@ -159,6 +159,12 @@ class Broker(Protocol):
         None where nobody at all was heard of for half a lease, until all have had time to say that they live.
         """
 
+    async def reserve(self, user_id: UserId, holder: str, *, streams: int, version: int, limit: int) -> bool:
+        """Note that `holder` has so many streams of the user open; an older `version` changes nothing.
+
+        False, and nothing is noted, where that is more than before and all that live have more than `limit`.
+        """
+
     async def check(self) -> None:
         """Return where the store can be used now. Raises UnavailableError."""
 

@@ -76,7 +76,7 @@ def blueprint(services: Services) -> Blueprint:
         """The answer is the operation's stream: from before the work's first event, or with its state."""
         hub, broker, user_id = services.progress.hub, services.progress.broker, caller.user_id
         before = (await broker.state(user_id, Wanted(operation_id))).cursor
-        hold = services.slots.take(user_id)
+        hold = await services.slots.take(user_id)
         job = await service.begin(work, user_id=user_id, operation_id=operation_id, ends=ends)
         if job.replayed and await broker.operation(user_id, operation_id) is None:
             return _replayable(

@@ -43,7 +43,7 @@ def blueprint(services: Services) -> Blueprint:
         caller = await services.identity.caller(request, Scope.WATCH, takes_ticket=True)
         if request.method == "HEAD":
             return Response("", headers=wire.SSE_HEADERS)
-        hold = services.slots.take(caller.user_id)
+        hold = await services.slots.take(caller.user_id)
         subscription = progress.hub.subscribe(caller.user_id, cursor=_cursor(), expires_ms=caller.expires_ms)
         return open_stream(services, subscription, hold)
 
@@ -56,7 +56,7 @@ def blueprint(services: Services) -> Blueprint:
             return Response("", 204)
         if request.method == "HEAD":
             return Response("", headers=wire.SSE_HEADERS)
-        hold = services.slots.take(caller.user_id)
+        hold = await services.slots.take(caller.user_id)
         subscription = progress.hub.subscribe(
             caller.user_id, operation_id=operation_id, cursor=cursor, expires_ms=caller.expires_ms
         )
@@ -83,7 +83,7 @@ def blueprint(services: Services) -> Blueprint:
         user_id, expires_ms = caller.user_id, caller.expires_ms
         is_v2 = wire.V2_SUBPROTOCOL in websocket.requested_subprotocols
         subprotocol = wire.V2_SUBPROTOCOL if is_v2 else None
-        services.slots.take(user_id)
+        await services.slots.take(user_id)
         subscription = (
             progress.hub.subscribe(user_id, cursor=websocket.args.get("lastEventId"), expires_ms=expires_ms)
             if is_v2

@@ -8,6 +8,7 @@ from tests.brokers.changes import OTHER, USER, begin_run, name, update
 from tests.brokers.valkey.conftest import MakeNode
 from tests.harness import ValkeyCluster, ValkeyServer, eventually
 from tests.progress.reading import Reader, seqs
+from wellnet_sse.brokers.valkey import ValkeyBroker
 from wellnet_sse.errors import ConfigurationError, NotFoundError, StepCompletedError
 from wellnet_sse.progress.broker import IdempotencyKey
 from wellnet_sse.progress.events import Status, UserId
@@ -117,6 +118,30 @@ async def test_readers_and_publishers_of_a_cluster_meet_too(
             await here.broker.append(user_id, "op", update())
             assert seqs(await reader.until(1)) == [1]
     assert all([await server.call("DBSIZE") for server in valkey_cluster.servers])
+
+
+# The cap of streams
+
+
+async def test_the_streams_of_all_nodes_count_together_as_long_as_they_live(make_node: MakeNode) -> None:
+    here, there = (await make_node()).broker, (await make_node()).broker
+    await here.renew("here", lease_ms=60_000)
+    await there.renew("there", lease_ms=60_000)
+
+    async def reserve(broker: ValkeyBroker, holder: str, streams: int, version: int) -> bool:
+        return await broker.reserve(USER, holder, streams=streams, version=version, limit=3)
+
+    assert await reserve(here, "here", 2, 1)
+    assert await reserve(there, "there", 1, 1)
+    assert not await reserve(there, "there", 2, 2)
+    assert not await reserve(here, "here", 3, 2)
+    assert await reserve(here, "here", 1, 3)
+    assert await reserve(here, "here", 2, 2)  # overtaken: what was told later counts
+    assert await reserve(there, "there", 2, 3)
+    assert not await reserve(there, "there", 3, 4)
+    await here.renew("here", lease_ms=0)
+    assert await reserve(there, "there", 3, 5)
+    assert await here.reserve(OTHER, "here", streams=3, version=1, limit=3)
 
 
 # The start

@@ -8,7 +8,7 @@ from wellnet_sse.brokers.valkey import scripts
 from wellnet_sse.brokers.valkey.entries import load_operations, load_records
 from wellnet_sse.brokers.valkey.heads import Heads
 from wellnet_sse.brokers.valkey.link import Call, Link
-from wellnet_sse.brokers.valkey.names import BUCKETS, bucket_key, user_keys
+from wellnet_sse.brokers.valkey.names import BUCKETS, bucket_key, bucket_of, streams_key, user_keys
 from wellnet_sse.brokers.valkey.request import Terms
 from wellnet_sse.brokers.valkey.scripts import Script
 from wellnet_sse.brokers.valkey.shards import Reply
@@ -184,6 +184,13 @@ class ValkeyBroker:
         return [
             (*_place(name), [run.decode() for run in runs]) for answer in answers for name, runs in answer
         ]
+
+    async def reserve(self, user_id: UserId, holder: str, *, streams: int, version: int, limit: int) -> bool:
+        """See `Broker.reserve`."""
+        bucket = bucket_of(user_id)
+        keys = (bucket_key(bucket, "leases"), streams_key(user_id))
+        args = (self._lease_now(), holder, streams, version, limit)
+        return bool(await self._link.ask(Call(bucket, scripts.RESERVE, keys, args)))
 
     async def check(self) -> None:
         """See `Broker.check`."""

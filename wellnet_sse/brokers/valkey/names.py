@@ -69,7 +69,7 @@ def idempotency_key(user_id: UserId, key: str) -> str:
 
 
 def streams_key(user_id: UserId) -> str:
-    """HASH, holder → how many streams of the user are open there."""
+    """HASH, holder → how many streams of the user are open there, and the version of that."""
     return bucket_key(bucket_of(user_id), f"{user_id}:streams")
 
 

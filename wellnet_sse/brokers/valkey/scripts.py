@@ -29,9 +29,10 @@ TRIM = _script("head", "trim")
 ALIVE = _script("time", "alive")
 ORPHANS = _script("time", "orphans")
 RENEW = _script("time", "renew")
+RESERVE = _script("time", "reserve")
 
 DUE = _script("due")
 PLACES = _script("places")
 SILENT = _script("silent")
 
-ALL = (APPEND, LISTING, LOOK, PAGE, STATE, TRIM, ALIVE, ORPHANS, RENEW, DUE, PLACES, SILENT)
+ALL = (APPEND, LISTING, LOOK, PAGE, STATE, TRIM, ALIVE, ORPHANS, RENEW, RESERVE, DUE, PLACES, SILENT)
