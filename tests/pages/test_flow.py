@@ -2,9 +2,10 @@
 
 import asyncio
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.async_api import Page, Request, expect
+from playwright.async_api import Page, Request, Route, expect
 
 from tests.harness import RouterControl, ServerProcess
 from tests.pages.browser import button, card, in_step, outcome, row, total
@@ -175,6 +176,43 @@ async def test_page_that_comes_late_sees_how_far_it_is_and_since_when(
         assert int(lasted.split()[1]) >= 2
         await router.behave("normal")
         await asyncio.gather(*(outcome(it, 9, "Completada") for it in (page, later)))
+
+
+async def test_time_that_is_left_and_silence_are_told_where_the_server_knows(
+    visiting: Visit, router: RouterControl
+) -> None:
+    foreseen: dict[str, object] = {}
+    silent: dict[str, object] = {}
+
+    async def foresee(route: Route) -> None:
+        answer = await (await route.fetch()).json()
+        for operation in answer["operations"]:
+            operation.update(foreseen)
+            operation["steps"][1].update(silent)
+        await route.fulfill(json=answer)
+
+    def after(seconds: float) -> str:
+        return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+    async with visiting() as visitor:
+        await visitor.context.route("**/api/operaciones?limit=100", foresee)
+        page = await visitor.open()
+        await router.behave("unreachable")
+        await button(page, "Eliminar", 23).click()
+        await in_step(page, 23, "Router")
+        time = card(page, 23).locator(".time")
+        foreseen["estimate"] = {"p50": after(20), "p90": after(40)}
+        await expect(time).to_have_text(re.compile(r"^Lleva .* · faltan entre 1\d s y 3\d s$"))
+        foreseen["estimate"] = {"p50": after(-1), "p90": after(20)}
+        await expect(time).to_have_text(re.compile(r"^Lleva .* · falta menos de 1\d s$"))
+        foreseen.clear()
+        silent["stalled"] = True
+        await expect(time).to_have_text(re.compile(r"^Lleva \d s$"))
+        told = card(page, 23).get_by_text("Sin noticias desde hace más de lo habitual")
+        await expect(told).to_be_visible()
+        await router.behave("normal")
+        await outcome(page, 23, "Completada")
+        await expect(told).to_be_hidden()
 
 
 async def test_work_begun_elsewhere_is_shown_as_well(visiting: Visit, server: ServerProcess) -> None:

@@ -2,7 +2,7 @@
 
 import { Bar, Icon, make, say } from './dom.js';
 import { cleanupOf, isRunning } from './operations.js';
-import { OUTCOMES, STATUSES, beforeMessage, duration, inWords, percent, stepName } from './wording.js';
+import { OUTCOMES, STATUSES, beforeMessage, duration, inWords, percent, stepName, timeLeft } from './wording.js';
 
 /**
  * @import {StepProgress} from '../progress-client.js'
@@ -101,7 +101,9 @@ export class Card {
     say(this.#phase, phaseName(at));
     this.#bar.show(progress);
     say(this.#percent, percent(progress));
-    for (const step of state?.steps ?? []) this.#line(step.step).show(step, at);
+    for (const step of state?.steps ?? []) {
+      this.#line(step.step).show(step, { at, isStalled: isLive && entry.stalled.includes(step.step) });
+    }
     say(this.#note, this.#explanation(at, isLive));
     this.showTime({ now, isLive });
     this.#showButtons(at);
@@ -109,11 +111,13 @@ export class Card {
 
   /** @param {{now: number, isLive: boolean}} moment */
   showTime({ now, isLive }) {
-    const { startedAt, endedAt } = this.#entry;
+    const { startedAt, endedAt, estimate } = this.#entry;
     if (startedAt === null) return say(this.#time, '');
     if (endedAt !== null) return say(this.#time, `Duró ${duration(endedAt - startedAt)}`);
     // Without news nobody knows whether it still runs: the time stands still as the bars do.
-    if (isLive) say(this.#time, `Lleva ${duration(now - startedAt)}`);
+    if (!isLive) return;
+    const left = estimate && timeLeft(estimate, now);
+    say(this.#time, [`Lleva ${duration(now - startedAt)}`, left].filter(Boolean).join(' · '));
   }
 
   focus() {
@@ -172,6 +176,7 @@ class StepLine {
   #icon = new Icon();
   #status = make('span', { class: 'unseen' });
   #message = make('span', { class: 'message' });
+  #stalled = make('span', { class: 'stalled' });
   #percent = make('span', { class: 'number' });
   #bar;
   element;
@@ -183,15 +188,16 @@ class StepLine {
   constructor(step, operation) {
     this.#bar = new Bar(`${operation}: ${stepName(step)}`);
     const name = make('span', { class: 'step-name' }, stepName(step));
-    const words = make('div', { class: 'words' }, name, this.#status, this.#message);
+    const words = make('div', { class: 'words' }, name, this.#status, this.#message, this.#stalled);
     this.element = make('li', {}, this.#icon.element, words, this.#percent, this.#bar.element);
   }
 
   /**
    * @param {StepProgress} step
-   * @param {string} at what the whole operation is at
+   * @param {{at: string, isStalled: boolean}} situation what the whole operation is at; whether the step is silent for
+   *   longer than usual
    */
-  show({ step, status, message, progress }, at) {
+  show({ step, status, message, progress }, { at, isStalled }) {
     const isInterrupted = status === 'error' && at === 'interrupted';
     const look = isInterrupted ? 'interrupted' : status;
     const word = isInterrupted ? 'Interrumpido' : STATUSES[status];
@@ -199,6 +205,7 @@ class StepLine {
     this.#icon.show(look);
     say(this.#status, beforeMessage(word, message));
     say(this.#message, inWords(step, message));
+    say(this.#stalled, isStalled ? 'Sin noticias desde hace más de lo habitual' : '');
     say(this.#percent, percent(progress));
     this.#bar.show(progress);
   }

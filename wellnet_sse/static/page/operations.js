@@ -12,19 +12,23 @@ import { read } from './reading.js';
  *   state: OperationState | null,
  *   startedAt: number | null,
  *   endedAt: number | null,
+ *   estimate: {p50: number, p90: number} | null,
+ *   stalled: readonly string[],
  *   sending: boolean,
  *   cancelling: boolean,
  *   refusal: string | null,
- * }} Entry `startedAt` and `endedAt`: of this attempt, in the server's milliseconds since 1970; `refusal`: why the
- *   server did not take an order
+ * }} Entry `startedAt` and `endedAt`: of this attempt, in the server's milliseconds since 1970; `estimate`: when it
+ *   ends, one time in two and nine in ten; `stalled`: its steps that are silent for longer than usual; `refusal`: why
+ *   the server did not take an order
  */
 
 const ENDPOINT = '/api/conexiones/eliminar';
 const KIND = 'eliminar-conexion';
 const CLEANUP = /^limpieza-(\d{1,18})$/;
 const OF_CONNECTION = new RegExp(`^${KIND}-(\\d{1,18})-`);
-/** How many operations are looked up for the times that events do not tell. */
+/** How many operations are looked up for what events do not tell, and how often while any runs. */
 const LOOKED_UP = 100;
+const LOOK_MS = 2000;
 
 /** The connection that an operation of this page removes. @param {string} operationId */
 export function connectionOf(operationId) {
@@ -53,6 +57,7 @@ export class Operations extends EventTarget {
   /** How much this machine's clock is ahead of the server's, as far as can be told. */
   #aheadMs = Infinity;
   #isLive = false;
+  #isLooking = false;
 
   /** @param {ProgressClient} client */
   constructor(client) {
@@ -67,8 +72,11 @@ export class Operations extends EventTarget {
     watch.addEventListener('operation', ({ data }) => this.#hearEnding(data));
     watch.addEventListener('live', () => {
       this.#isLive = true;
-      this.#lookUpTimes();
+      this.#lookUp({ joins: true });
     });
+    setInterval(() => {
+      if (this.#isLive && document.visibilityState === 'visible' && this.running().length) this.#lookUp();
+    }, LOOK_MS);
     this.#client.addEventListener('connection', ({ data }) => {
       this.#isLive = data.state === 'live';
     });
@@ -143,18 +151,19 @@ export class Operations extends EventTarget {
   }
 
   /** @param {StepProgress} step */
-  #hearStep({ operation_id, timestamp }) {
+  #hearStep({ operation_id, step, timestamp }) {
     const entry = this.#get(operation_id);
     const at = Date.parse(timestamp);
     if (this.#isLive) this.#aheadMs = Math.min(this.#aheadMs, Date.now() - at);
     if (entry.endedAt !== null || entry.startedAt === null) Object.assign(entry, { startedAt: at, endedAt: null });
+    entry.stalled = entry.stalled.filter((silent) => silent !== step);
     this.#update(entry);
   }
 
   /** @param {Ending | LostEnding} ending */
   #hearEnding({ operation_id, timestamp }) {
     const entry = this.#get(operation_id);
-    Object.assign(entry, { endedAt: Date.parse(timestamp), cancelling: false });
+    Object.assign(entry, { endedAt: Date.parse(timestamp), estimate: null, stalled: [], cancelling: false });
     this.#update(entry);
   }
 
@@ -165,20 +174,28 @@ export class Operations extends EventTarget {
     this.#tell(entry);
   }
 
-  /** When those began that this page joined too late for: the stream tells the state, and not that. */
-  async #lookUpTimes() {
+  /**
+   * The stream tells what happens; not when those began that this page joined too late for, nor when they may end.
+   * @param {{joins?: boolean}} [options] whether it has just joined
+   */
+  async #lookUp({ joins = false } = {}) {
+    if (this.#isLooking && !joins) return;
+    this.#isLooking = true;
     try {
       const { userId } = this.#client;
       const { operations } = await read(`/api/operaciones?limit=${LOOKED_UP}`, { userId });
-      for (const { operation_id, outcome, started_at } of operations) {
+      for (const { operation_id, outcome, started_at, estimate, steps } of operations) {
         const entry = this.#entries.get(operation_id);
         if (!entry || outcome !== null || entry.state?.outcome !== null) continue;
-        entry.startedAt = Math.min(entry.startedAt ?? Infinity, Date.parse(started_at));
+        if (joins) entry.startedAt = Math.min(entry.startedAt ?? Infinity, Date.parse(started_at));
+        entry.estimate = estimate ? { p50: Date.parse(estimate.p50), p90: Date.parse(estimate.p90) } : null;
+        entry.stalled = steps.filter(isStalled).map((/** @type {StepProgress} */ { step }) => step);
         this.#tell(entry);
       }
     } catch {
-      // Then it counts from the first event that was seen.
+      // Then it counts from the first event that was seen, and nothing is foreseen.
     }
+    this.#isLooking = false;
   }
 
   /**
@@ -195,6 +212,8 @@ export class Operations extends EventTarget {
         state: null,
         startedAt: null,
         endedAt: null,
+        estimate: null,
+        stalled: [],
         sending: false,
         cancelling: false,
         refusal: null,
@@ -209,6 +228,9 @@ export class Operations extends EventTarget {
     this.dispatchEvent(new MessageEvent('changed', { data: entry }));
   }
 }
+
+/** @param {{stalled?: boolean}} step */
+const isStalled = ({ stalled }) => stalled === true;
 
 /** @param {unknown} error */
 function sentence(error) {

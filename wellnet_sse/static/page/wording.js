@@ -92,5 +92,19 @@ export function duration(ms) {
   return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, '0')} min`;
 }
 
+/**
+ * How long it still takes; null where that is over already.
+ * @param {{p50: number, p90: number}} estimate when it ends, one time in two and nine in ten
+ * @param {number} now
+ */
+export function timeLeft({ p50, p90 }, now) {
+  const [least, most] = [p50 - now, p90 - now];
+  if (most <= 0) return null;
+  const latest = duration(Math.max(1000, most));
+  if (least < 1000) return `falta menos de ${latest}`;
+  const soonest = duration(least);
+  return soonest === latest ? `faltan unos ${latest}` : `faltan entre ${soonest} y ${latest}`;
+}
+
 /** @param {number | null} progress */
 export const percent = (progress) => (progress === null ? '' : `${progress} %`);
