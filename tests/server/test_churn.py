@@ -14,7 +14,7 @@ from tests.server.inside import application
 from tests.server.visits import BUSY, QUIET, churn, news
 from wellnet_sse.app import services
 from wellnet_sse.progress.subscription import Subscription
-from wellnet_sse.provisioning.router import RouterLimits
+from wellnet_sse.provisioning.rest import RouterLimits
 from wellnet_sse.server.connection import Connection
 from wellnet_sse.server.websocket import Socket
 
