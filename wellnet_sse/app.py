@@ -9,7 +9,7 @@ from quart import Quart, Response, g, request
 
 from wellnet_sse.brokers.memory import MemoryBroker
 from wellnet_sse.brokers.sql import SqlBroker
-from wellnet_sse.errors import ConfigurationError
+from wellnet_sse.errors import ConfigurationError, UnavailableError
 from wellnet_sse.extension import QuartProgress
 from wellnet_sse.identity.keys import Keys
 from wellnet_sse.identity.tickets import TRIM_SECONDS, Tickets
@@ -25,6 +25,7 @@ from wellnet_sse.provisioning.removal import Pace, Removals
 from wellnet_sse.provisioning.rest import RouterLimits
 from wellnet_sse.provisioning.router import RouterClient
 from wellnet_sse.provisioning.service import RemovalService
+from wellnet_sse.provisioning.timings import KEEP_SECONDS, Timings
 from wellnet_sse.settings import AuthMode, Settings
 from wellnet_sse.storage.database import Database
 from wellnet_sse.web import (
@@ -131,12 +132,17 @@ def _compose(app: Quart, settings: Settings, pace_seconds: float) -> Services:
             attempts=settings.router_attempts,
         ),
     )
+    timings = Timings(database, progress.progress.paces)
+    app.before_serving(timings.keep)
+    progress.progress.keeper.add("timings", KEEP_SECONDS, timings.keep)
     removals = Removals(database, routers, pace=_pace(pace_seconds))
     removal_service = RemovalService(
         database, removals, progress.progress, answers_seconds=settings.answers_seconds
     )
 
     async def close() -> None:
+        with contextlib.suppress(UnavailableError):
+            await timings.keep()
         await routers.aclose()
         await database.aclose()
 

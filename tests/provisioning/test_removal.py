@@ -10,6 +10,7 @@ from wellnet_sse.errors import NotFoundError, RouterRefusedError, RouterUnreacha
 from wellnet_sse.provisioning import Removals, RouterClient, StepWork
 from wellnet_sse.provisioning.cleanups import Owner
 from wellnet_sse.provisioning.demo import seed
+from wellnet_sse.provisioning.removal import Untold
 from wellnet_sse.provisioning.tables import Assignment, Configuration, TemporaryFile
 from wellnet_sse.simulator import Behaviour, RouterSimulator
 from wellnet_sse.storage.database import Database
@@ -27,7 +28,7 @@ CONFIG = [(25, "Eliminando configuración del sistema..."), (70, "Limpiando arch
 NOBODY = Owner()
 
 
-class Recorder:
+class Recorder(Untold):
     """A reporter that keeps what it is told."""
 
     def __init__(self) -> None:
@@ -209,7 +210,7 @@ async def test_no_transaction_is_open_while_the_router_or_a_reader_is_told() -> 
     database = Database("sqlite://")
     asked = 0
 
-    class Reader:
+    class Reader(Untold):
         async def update(self, _progress: int, _message: str) -> None:
             await ask()
 

@@ -15,7 +15,8 @@ def dump(operation: Operation) -> str:
         {
             "steps": {
                 name: [
-                    step.event[2:], step.declared, step.attempt, step.floor, step.seq, step.run
+                    step.event[2:], step.declared, step.attempt, step.floor, step.seq, step.run,
+                    step.began_ms, step.silence_ms, step.place,
                 ]
                 for name, step in operation.steps.items()
             },
@@ -35,10 +36,11 @@ def load(operation_id: str, text: str) -> Operation:
     """The operation that `dump` wrote."""
     state: dict[str, Any] = json.loads(text)
     operation = Operation(operation_id)
-    for name, (event, declared, attempt, floor, seq, run) in state["steps"].items():
+    for name, (event, declared, attempt, floor, seq, run, *timing) in state["steps"].items():
         status, message, progress, at_ms = event
         last = Event(operation_id, name, Status(status), message, progress, at_ms)
-        operation.steps[name] = Step(last, declared, attempt, floor, seq, run)
+        # What an older version wrote has no timing.
+        operation.steps[name] = Step(last, declared, attempt, floor, seq, run, *timing)
     for run_id, holder, ends, plan, step in state["runs"]:
         operation.runs[run_id] = Run(run_id, holder, ends, tuple(plan), step)
     operation.outcome = None if state["outcome"] is None else Outcome(state["outcome"])
@@ -56,7 +58,17 @@ def copy(operation: Operation) -> Operation:
     return Operation(
         operation.operation_id,
         {
-            name: Step(step.event, step.declared, step.attempt, step.floor, step.seq, step.run)
+            name: Step(
+                step.event,
+                step.declared,
+                step.attempt,
+                step.floor,
+                step.seq,
+                step.run,
+                step.began_ms,
+                step.silence_ms,
+                step.place,
+            )
             for name, step in operation.steps.items()
         },
         {

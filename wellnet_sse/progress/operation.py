@@ -97,11 +97,12 @@ class Operation:
         message: str,
         progress: int | None = None,
         run_id: str | None = None,
+        place: str = "",
     ) -> Sequence[Entry]:
         """Publish a step's state; `run_id` tells the server's own work from a publisher's.
 
-        Raises StepCompletedError, OperationCancelledError, TooManyStepsError, and RunLostError where the
-        run was taken for dead.
+        `place`: see `Step`. Raises StepCompletedError, OperationCancelledError, TooManyStepsError, and
+        RunLostError where the run was taken for dead.
         """
         self._admit(step, run_id)
         current = self.steps.get(step)
@@ -126,9 +127,13 @@ class Operation:
             self._reopen()
         self._begin(at_ms)
         if current is None:
-            self.steps[step] = Step(event, declared, attempt, floor, 0, run_id)
+            current = self.steps[step] = Step(event, declared, attempt, floor, 0, run_id)
         else:
+            current.timed(at_ms, is_new_attempt=attempt != current.attempt)
             current.event, current.attempt, current.floor, current.run = event, attempt, floor, run_id
+        if current.began_ms is None and status is Status.IN_PROGRESS:
+            current.began_ms = at_ms
+        current.place = place or current.place
         if status is Status.COMPLETED and not self.runs:
             return (event, *self._end_if_due(at_ms))
         return (event,)

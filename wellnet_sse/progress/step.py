@@ -19,6 +19,19 @@ class Step:
     """The place of `event` in the user's history."""
     run: str | None = None
     """The run that works on it, or None where a publisher does."""
+    began_ms: int | None = None
+    """When this attempt was first in progress; None before that."""
+    silence_ms: int = 0
+    """The longest that this attempt has said nothing, so far, since it began."""
+    place: str = ""
+    """Where it is at work, as far as that says how long it takes: a router, for one."""
+
+    def timed(self, at_ms: int, *, is_new_attempt: bool) -> None:
+        """Something happens to it at `at_ms`, and until then nothing had since its last event."""
+        if is_new_attempt:
+            self.began_ms, self.silence_ms, self.place = None, 0, ""
+        elif self.began_ms is not None:
+            self.silence_ms = max(self.silence_ms, at_ms - self.event.at_ms)
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from wellnet_sse.progress.hub import CLOCKS, Hub, Limits
 from wellnet_sse.progress.items import Clocks
 from wellnet_sse.progress.keeper import Keeper
 from wellnet_sse.progress.operation import Entry, Operation
+from wellnet_sse.progress.paces import Observed, Outlook, Paces
 from wellnet_sse.progress.supervisor import Supervisor
 from wellnet_sse.progress.work import RunningOperation, check_step_name, sentence
 
@@ -67,6 +68,7 @@ class Progress:
         self._lifetimes = lifetimes or Lifetimes()
         self._clocks = clocks
         self.explain: Explain = explain_nothing
+        self.paces = Paces()
         self._unsettled: list[Callable[[], Awaitable[object]]] = []
         self._renewed_at: float | None = None
         self._patient_until = 0.0
@@ -124,7 +126,7 @@ class Progress:
         def change(operation: Operation, at_ms: int) -> Sequence[Entry]:
             return operation.update(at_ms, step=step, status=status, message=message, progress=progress)
 
-        appended = await self.broker.append(user_id, operation_id, change, key=key)
+        appended = await self._append(user_id, operation_id, change, key=key)
         if appended.cursor is None:
             raise RuntimeError("an update adds an entry")
         return appended.cursor
@@ -158,7 +160,7 @@ class Progress:
         declared = tuple(steps)
 
         async def append(change: Change) -> Appended:
-            return await self.broker.append(user_id, operation_id, change)
+            return await self._append(user_id, operation_id, change)
 
         _check(operation_id, (*declared, *(plan or ())))
         begun = interrupted = False
@@ -188,6 +190,19 @@ class Progress:
                     self._settled(finish), name=f"finish {operation_id}", settles=True
                 )
                 await asyncio.shield(settling)
+
+    async def _append(
+        self, user_id: UserId, operation_id: str, change: Change, *, key: IdempotencyKey | None = None
+    ) -> Appended:
+        """Append, and learn from a step that is completed with it how long such a step takes."""
+        observed = Observed(change)
+        appended = await self.broker.append(user_id, operation_id, observed, key=key)
+        self.paces.note(observed)
+        return appended
+
+    def outlook(self, operation: Operation) -> Outlook:
+        """When an operation ends, as far as that can be known, and what of it is stuck."""
+        return self.paces.outlook(operation, self._clocks.wall_ms())
 
     # Looking after them
 

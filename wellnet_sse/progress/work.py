@@ -35,6 +35,11 @@ class RunningStep:
         """The message of its `completed`."""
         self._append = append
         self._run_id = run_id
+        self._place = ""
+
+    def at(self, place: str) -> None:
+        """Say where it is at work: steps of one name take about as long at one place, such as a router."""
+        self._place = place
 
     async def update(self, progress: float | None, message: str) -> None:
         """Publish `in_progress` with `progress` 0..100 or None; a lower number is sent as the last one.
@@ -54,6 +59,7 @@ class RunningStep:
                 message=message[:MAX_MESSAGE_CHARACTERS].encode(errors="replace").decode(),
                 progress=progress,
                 run_id=self._run_id,
+                place=self._place,
             )
         )
 

@@ -44,12 +44,18 @@ class StepReporter(Protocol):
     async def update(self, progress: int, message: str) -> None:
         """Publish the step as `in_progress`: a percentage, and a sentence in Spanish."""
 
+    def at(self, place: str) -> None:
+        """Say where it is at work from now on."""
+
 
 class Untold:
     """Reports to nobody."""
 
     async def update(self, progress: int, message: str) -> None:
         """See `StepReporter.update`."""
+
+    def at(self, place: str) -> None:
+        """See `StepReporter.at`."""
 
 
 async def _nothing() -> None:
@@ -125,7 +131,9 @@ class Removals:
         async def perform(reporter: StepReporter, owner: Owner) -> None:
             await reporter.update(20, "Conectando con el router...")
             await self._pace()
-            router = self._routers.router(await self._router_url(address))
+            url = await self._router_url(address)
+            reporter.at(url)
+            router = self._routers.router(url)
             async with self._recorded(address, owner) as record:
                 await router.connect()
                 await reporter.update(60, "Eliminando configuración IP...")

@@ -55,7 +55,7 @@ def blueprint(services: Services) -> Blueprint:
         found = await progress.broker.operation(user_id, operation_id)
         if found is None or not found[0].begun:
             raise NotFoundError("No existe esa operación")
-        response: Response = jsonify(describe(*found))
+        response: Response = jsonify(describe(*found, progress.outlook(found[0])))
         data = await response.get_data(as_text=False)
         etag = hashlib.sha256(data).hexdigest()[:32]
         response.set_etag(etag)
@@ -84,7 +84,12 @@ def blueprint(services: Services) -> Blueprint:
                 "before": f"{last.started_ms}~{last.operation_id}",
             }
             following = f"/api/operaciones?{urlencode(query)}"
-        response: Response = jsonify({"operations": [describe(*one) for one in page], "next": following})
+        response: Response = jsonify(
+            {
+                "operations": [describe(*one, progress.outlook(one[0])) for one in page],
+                "next": following,
+            }
+        )
         response.headers["Cache-Control"] = "no-cache"
         return response
 

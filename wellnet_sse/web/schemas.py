@@ -20,6 +20,7 @@ from wellnet_sse.progress.events import (
     timestamp,
 )
 from wellnet_sse.progress.operation import Operation
+from wellnet_sse.progress.paces import Outlook
 
 
 def _checked(check: Any, what: str) -> AfterValidator:
@@ -125,8 +126,11 @@ def _reason(problem: Any) -> str:
     return f"{field}: {cause or ('falta' if problem['type'] == 'missing' else 'no es válido')}"
 
 
-def describe(operation: Operation, cursor: Cursor) -> dict[str, Any]:
-    """The operation as `GET /api/operaciones/{id}` answers it."""
+def describe(operation: Operation, cursor: Cursor, outlook: Outlook) -> dict[str, Any]:
+    """The operation as `GET /api/operaciones/{id}` answers it; what cannot be said of its end is left out."""
+    foreseen = {}
+    if (ends := outlook.ends) is not None:
+        foreseen["estimate"] = {"p50": timestamp(ends.p50_ms), "p90": timestamp(ends.p90_ms)}
     return {
         "operation_id": operation.operation_id,
         "outcome": operation.outcome,
@@ -139,6 +143,7 @@ def describe(operation: Operation, cursor: Cursor) -> dict[str, Any]:
                 "progress": step.event.progress,
                 "attempt": step.attempt,
                 "timestamp": timestamp(step.event.at_ms),
+                **({"stalled": True} if name in outlook.stalled else {}),
             }
             for name, step in operation.steps.items()
         ],
@@ -146,4 +151,5 @@ def describe(operation: Operation, cursor: Cursor) -> dict[str, Any]:
         "started_at": timestamp(operation.started_ms or 0),
         "updated_at": timestamp(operation.updated_ms),
         "finished_at": None if operation.finished_ms is None else timestamp(operation.finished_ms),
+        **foreseen,
     }

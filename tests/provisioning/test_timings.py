@@ -1,0 +1,35 @@
+"""How long steps took is kept in the database, bounded, and known to all processes on it."""
+
+from wellnet_sse.progress.paces import KEPT_SAMPLES, Kind, Paces, Sample
+from wellnet_sse.provisioning.timings import Timings
+from wellnet_sse.storage.database import Database
+
+KIND = Kind("remove-router", "http://router.example")
+SAMPLES = [Sample(number, number // 2) for number in range(KEPT_SAMPLES + 5)]
+
+
+async def test_what_one_process_learns_the_others_learn_once(database: Database) -> None:
+    here, there = Paces(), Paces()
+    ours, theirs = Timings(database, here), Timings(database, there)
+    for sample in SAMPLES[:5]:
+        here.add(KIND, sample)
+    await ours.keep()
+    for timings in (theirs, ours, theirs):
+        await timings.keep()
+    assert here.of(KIND) == there.of(KIND) == tuple(SAMPLES[:5])
+    there.add(KIND, SAMPLES[5])
+    await theirs.keep()
+    await ours.keep()
+    assert here.of(KIND) == there.of(KIND) == tuple(SAMPLES[:6])
+
+
+async def test_the_newest_of_a_kind_are_kept(database: Database) -> None:
+    before = Paces()
+    timings = Timings(database, before)
+    for sample in SAMPLES:
+        before.add(KIND, sample)
+    before.add(Kind("other"), Sample(1, 1))
+    await timings.keep()
+    after = Paces()
+    await Timings(database, after).keep()
+    assert after.of(KIND) == tuple(SAMPLES[5:])
