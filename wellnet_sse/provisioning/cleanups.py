@@ -7,7 +7,7 @@ durable. So whatever befalls the work in between, either its completion is in th
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy import Select, delete, func, insert, select, update
 
 from wellnet_sse.progress.events import UserId
 from wellnet_sse.progress.hub import wall_clock_ms
@@ -39,6 +39,13 @@ class Pending(NamedTuple):
     attempts: int
     created_ms: int
     next_ms: int
+
+
+class Backlog(NamedTuple):
+    """Some clean-ups, and how many there are in all."""
+
+    oldest: Sequence[Pending]
+    total: int
 
 
 class Cleanups:
@@ -108,6 +115,13 @@ class Cleanups:
     async def of_user(self, user_id: UserId) -> Sequence[Pending]:
         """The user's pending clean-ups, oldest first."""
         return await self._find(select(Cleanup).where(Cleanup.user_id == user_id).order_by(Cleanup.id))
+
+    async def oldest(self, *, limit: int) -> Backlog:
+        """The pending clean-ups of all users, oldest first, but no more than `limit`."""
+        found = await self._find(select(Cleanup).order_by(Cleanup.id).limit(limit))
+        async with self._database.session() as session:
+            total = await session.scalar(select(func.count()).select_from(Cleanup))
+        return Backlog(found, total or 0)
 
     async def _set(self, cleanup_id: int, **values: object) -> None:
         async with self._database.writing() as connection:
