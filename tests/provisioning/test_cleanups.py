@@ -51,6 +51,14 @@ async def test_a_record_tells_whose_it_is_and_what_is_known(cleanups: Cleanups, 
     assert (await cleanups.of_user(ANA))[0].write_state is WriteState.CONFIRMED
 
 
+async def test_whoever_begins_at_the_same_moment_has_one_record(
+    cleanups: Cleanups, another_process: Cleanups
+) -> None:
+    both = [cleanups, another_process] * 4
+    begun = await asyncio.gather(*(each.begin(HERS, ADDRESS, WriteState.UNKNOWN) for each in both))
+    assert [it.cleanup_id for it in await cleanups.of_user(ANA)] == list(set(begun))
+
+
 async def test_each_sees_what_is_pending_for_him_oldest_first(cleanups: Cleanups) -> None:
     for owner, address in ((HERS, OTHER), (HIS, ADDRESS), (HERS, ADDRESS), (NOBODYS, ADDRESS)):
         await cleanups.begin(owner, address, WriteState.UNKNOWN)

@@ -41,13 +41,6 @@ class Pending(NamedTuple):
     next_ms: int
 
 
-class Backlog(NamedTuple):
-    """Some clean-ups, and how many there are in all."""
-
-    oldest: Sequence[Pending]
-    total: int
-
-
 class Cleanups:
     """The records, shared by all processes on the database."""
 
@@ -74,6 +67,9 @@ class Cleanups:
             latest["write_state"] = write_state.value
         mine = (Cleanup.user_id.is_not_distinct_from(owner.user_id), Cleanup.address == address)
         async with self._database.writing() as connection:
+            if self._database.dialect == "postgresql":  # SQLite has one writer at a time
+                one_at_a_time = func.pg_advisory_xact_lock(func.hashtext(f"cleanup {address}"))
+                await connection.execute(select(one_at_a_time))
             again = update(Cleanup).where(*mine).values(latest).returning(Cleanup.id)
             cleanup_id = (await connection.execute(again)).scalars().first()
             if cleanup_id is None:
@@ -115,13 +111,6 @@ class Cleanups:
     async def of_user(self, user_id: UserId) -> Sequence[Pending]:
         """The user's pending clean-ups, oldest first."""
         return await self._find(select(Cleanup).where(Cleanup.user_id == user_id).order_by(Cleanup.id))
-
-    async def oldest(self, *, limit: int) -> Backlog:
-        """The pending clean-ups of all users, oldest first, but no more than `limit`."""
-        found = await self._find(select(Cleanup).order_by(Cleanup.id).limit(limit))
-        async with self._database.session() as session:
-            total = await session.scalar(select(func.count()).select_from(Cleanup))
-        return Backlog(found, total or 0)
 
     async def _set(self, cleanup_id: int, **values: object) -> None:
         async with self._database.writing() as connection:

@@ -68,7 +68,14 @@ def blueprint(services: Services) -> Blueprint:
 
     @health.get("/api/metricas")
     async def metricas() -> Response:
-        response: Response = jsonify(services.figures())
+        response: Response = jsonify(
+            {
+                "activeConnections": len(services.slots),
+                "activeOperations": progress.broker.active_operations(),
+                "messagesPerSecond": metrics.deliveries_per_second,
+                "errorsPerMinute": metrics.errors_per_minute(),
+            }
+        )
         return response
 
     return health
