@@ -6,7 +6,7 @@ import yaml
 
 from tests.deploy.proxies import DEPLOY
 from wellnet_sse.app import create_app
-from wellnet_sse.settings import PREFIX, Settings
+from wellnet_sse.settings import PREFIX, AuthMode, Settings
 
 FOLDER = DEPLOY / "kubernetes"
 OBJECTS: dict[str, dict[str, Any]] = {
@@ -20,6 +20,7 @@ POD: dict[str, Any] = SPEC["template"]["spec"]
 SECRETS = {
     "WELLNET_BROKER_URL": "redis://valkey:6379/0",
     "WELLNET_DATABASE_URL": "postgresql://postgres/wellnet",
+    "WELLNET_TOKEN_KEY": "k" * 32,
 }
 
 
@@ -42,6 +43,7 @@ def test_there_is_one_object_of_each_kind_and_all_have_one_name() -> None:
 
 def test_everything_that_is_given_is_a_setting_and_origins_are_named() -> None:
     assert settings().origins == ("https://wellnet-rd.com",)
+    assert settings().auth is AuthMode.TOKEN
     assert CONTAINER["envFrom"] == [{"configMapRef": {"name": "wellnet-sse"}}]
 
 
