@@ -1,7 +1,8 @@
 """`python -m bench.append`: how many appends a second are durable, and how long each waits.
 
-In process, with the `sql` broker on SQLite: publishers that each await their `append`. Then through the HTTP
-publisher endpoint of a real server, from one process with keep-alive connections.
+In process, with the `sql` broker on SQLite and with Valkey (`appendfsync always`): publishers that each await
+their `append`; for Valkey also what an event costs. Then through the HTTP publisher endpoint of a real
+server, from one process with keep-alive connections.
 """
 
 import argparse
@@ -18,7 +19,11 @@ from pathlib import Path
 import httpx
 import uvloop
 
+from bench.load.meter import cpu_ns, memory_bytes
+from bench.servers.several import valkey_in
 from wellnet_sse.brokers.sql import SqlBroker
+from wellnet_sse.brokers.valkey import ValkeyBroker
+from wellnet_sse.progress.broker import Broker
 from wellnet_sse.progress.events import Status, UserId
 from wellnet_sse.progress.hub import wall_clock_ms
 from wellnet_sse.progress.operation import Operation
@@ -37,11 +42,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        uvloop.run(_in_process(Path(directory), options.publishers, options.seconds))
+        uvloop.run(_in_database(Path(directory), options.publishers, options.seconds))
+        uvloop.run(_in_valkey(Path(directory), options.publishers, options.seconds))
         uvloop.run(_over_http(Path(directory), min(options.publishers, 64), options.seconds))
 
 
-async def _in_process(directory: Path, publishers: int, seconds: float) -> None:
+async def _in_database(directory: Path, publishers: int, seconds: float) -> None:
     database = Database(f"sqlite:///{directory}/append.db")
     await database.migrate()
     broker = SqlBroker(
@@ -53,26 +59,47 @@ async def _in_process(directory: Path, publishers: int, seconds: float) -> None:
     )
     await broker.start()
 
-    async def publish(publisher: int, number: int) -> object:
-        change = partial(
-            Operation.update,
-            step="remove-router",
-            status=Status.IN_PROGRESS,
-            message=MESSAGE,
-            progress=number % 100,
-        )
-        return await broker.append(UserId(publisher % USERS + 1), f"op-{publisher}", change)
-
     async def checkpoint() -> None:
         while True:
             await asyncio.sleep(2)
             await database.checkpoint()
 
     checkpoints = asyncio.create_task(checkpoint())
-    await _measure("in process", publish, publishers, seconds)
+    await _measure("in process, SQLite", partial(_append, broker), publishers, seconds)
     checkpoints.cancel()
     await broker.aclose()
     await database.aclose()
+
+
+async def _in_valkey(directory: Path, publishers: int, seconds: float) -> None:
+    process, url = valkey_in(directory)
+    try:
+        broker = ValkeyBroker(
+            url, history_ms=86_400_000, history_events=1_000_000, wait_seconds=20, clock=wall_clock_ms
+        )
+        await broker.start()
+        cpu, memory, own = cpu_ns(process.pid), memory_bytes([process.pid]), time.process_time()
+        count = await _measure("in process, Valkey", partial(_append, broker), publishers, seconds)
+        print(
+            f"  an event: {(time.process_time() - own) / count * 1e6:.0f} µs here, "
+            f"{(cpu_ns(process.pid) - cpu) / count / 1000:.0f} µs and "
+            f"{(memory_bytes([process.pid]) - memory) / count:.0f} bytes in Valkey"
+        )
+        await broker.aclose()
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def _append(broker: Broker, publisher: int, number: int) -> object:
+    change = partial(
+        Operation.update,
+        step="remove-router",
+        status=Status.IN_PROGRESS,
+        message=MESSAGE,
+        progress=number % 100,
+    )
+    return await broker.append(UserId(publisher % USERS + 1), f"op-{publisher}", change)
 
 
 async def _over_http(directory: Path, publishers: int, seconds: float) -> None:
@@ -113,7 +140,8 @@ async def _ready(client: httpx.AsyncClient) -> None:
                 await asyncio.sleep(0.05)
 
 
-async def _measure(what: str, publish: Publish, publishers: int, seconds: float) -> None:
+async def _measure(what: str, publish: Publish, publishers: int, seconds: float) -> int:
+    """Print what came of it; gives how many were published."""
     waits: list[float] = []
     end = time.perf_counter() + seconds
 
@@ -133,6 +161,7 @@ async def _measure(what: str, publish: Publish, publishers: int, seconds: float)
         f"{what}: {len(waits) / took:,.0f} durable appends/s from {publishers} publishers, "
         f"p50 {p50:.1f} ms, p99 {p99:.1f} ms"
     )
+    return len(waits)
 
 
 if __name__ == "__main__":

@@ -116,6 +116,7 @@ def _extra(workload: Workload, raw: dict[str, Any], report: Report) -> dict[str,
         extra["late_ms"] = raw["published"]["late_ms"]
         if "broker_us" in raw["published"]:
             extra["broker_us"] = raw["published"]["broker_us"]
+            extra["disturbed"] -= extra["broker_us"] * workload.rate / 1e6  # the broker shares the core
         extra["memory_growth"] = report.rss_peak / max(1, report.rss_start)
         extra["readers_ended"] = report.ended_count
     if workload.stalled:

