@@ -34,6 +34,7 @@ from wellnet_sse.web import (
     health,
     operations,
     pages,
+    panel,
     problems,
     publishing,
     reference,
@@ -88,6 +89,7 @@ def create_app(settings: Settings, *, pace_seconds: float = 0.0, demo_user: int 
         health,
         reference,
         pages,
+        panel,
     ):
         app.register_blueprint(module.blueprint(parts))
     return app
@@ -206,7 +208,7 @@ def _valkey_broker(settings: Settings, url: str, history_ms: int) -> Broker:
 
 def _identity(settings: Settings, database: Database, origins: OriginPolicy, keeper: Keeper) -> Identity:
     if settings.auth is not AuthMode.TOKEN:
-        return DocumentedIdentity()
+        return DocumentedIdentity(on_loopback=settings.on_loopback)
     tickets = Tickets(database, now_ms=wall_clock_ms)
     keeper.add("tickets", TRIM_SECONDS, tickets.trim)
     return TokenIdentity(Verifier(Keys.read(settings), audience=settings.token_audience), tickets, origins)

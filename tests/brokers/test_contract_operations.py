@@ -21,6 +21,24 @@ async def test_operations_come_newest_first_in_pages(broker: Broker, clock: Fake
     assert await broker.operations(UserId(9), limit=3) == []
 
 
+async def test_active_operations_are_those_of_all_users_that_have_not_ended(broker: Broker) -> None:
+    assert await broker.active(limit=10) == []
+    await broker.append(USER, "ended", name())
+    await broker.append(USER, "ended", Operation.stop)
+    await broker.append(USER, "running", begin_run("r"))
+    await broker.append(USER, "resting", name("a"))
+    await broker.append(OTHER, "in-step", update("a", progress=40))
+    found = {(user_id, one.operation_id): one for user_id, one in await broker.active(limit=10)}
+    assert sorted(found) == [(USER, "resting"), (USER, "running"), (OTHER, "in-step")]
+    assert found[OTHER, "in-step"].steps["a"].event.progress == 40
+    assert found[USER, "running"].runs
+    assert len(await broker.active(limit=2)) == 2
+    found[USER, "resting"].steps.clear()  # it is a copy
+    assert [one.operation_id for _, one in await broker.active(limit=10) if not one.steps] == ["running"]
+    await broker.append(USER, "resting", Operation.stop)
+    assert len(await broker.active(limit=10)) == 2
+
+
 async def test_silent_operations_are_those_at_rest_that_nobody_touched(
     broker: Broker, clock: FakeClock
 ) -> None:

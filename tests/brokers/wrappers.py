@@ -34,6 +34,7 @@ class BrokerWrapper:
         self.unwatch = inner.unwatch
         self.start = inner.start
         self.aclose = inner.aclose
+        self.active = inner.active
         self.silent = inner.silent
         self.renew = inner.renew
         self.alive = inner.alive

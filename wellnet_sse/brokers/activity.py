@@ -1,6 +1,7 @@
 """Which operations have not ended, in the order of their last activity; what works on them, and lives."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 from wellnet_sse.progress.events import UserId
 from wellnet_sse.progress.operation import Operation
@@ -41,6 +42,10 @@ class Activity:
         """Forget the user's operations."""
         for place in [place for place in self._active if place[0] == user_id]:
             del self._active[place]
+
+    def longest_silent(self, limit: int) -> Sequence[tuple[UserId, Operation]]:
+        """So many of them, oldest activity first."""
+        return [(user_id, one) for (user_id, _), (_, one) in islice(self._active.items(), limit)]
 
     def silent(self, before_ms: int, in_step_before_ms: int | None) -> Sequence[Place]:
         """Those with nothing running and no activity since then; see `Broker.silent`."""

@@ -58,12 +58,11 @@ class MemoryBroker(Alone):
     """
 
     def __init__(self, *, history_ms: int, history_events: int, clock: Callable[[], int]) -> None:
+        super().__init__(Activity(), clock)
         self._history_ms = history_ms
         self._history_events = history_events
         self._slack = history_events >> 4  # so that not every append moves a whole list
-        self._clock = clock
         self._logs: dict[UserId, _Log] = {}
-        self._activity = Activity()
         self._feed: Feed = lambda _user_id, _records: None
 
     def attach(self, feed: Feed) -> None:
@@ -169,23 +168,9 @@ class MemoryBroker(Alone):
         newest = [log.operations[operation_id] for _, operation_id in reversed(found[-limit:])]
         return [(copy(one), Cursor(log.epoch, one.last_seq)) for one in newest]
 
-    async def silent(
-        self, before_ms: int, *, in_step_before_ms: int | None = None
-    ) -> Sequence[tuple[UserId, str]]:
-        """See `Broker.silent`."""
-        return self._activity.silent(before_ms, in_step_before_ms)
-
     async def renew(self, holder: str, *, lease_ms: int = LEASE_MS) -> None:
         """See `Broker.renew`."""
         self._activity.renew(holder, self._clock() + lease_ms)
-
-    async def alive(self, holder: str) -> bool:
-        """See `Broker.alive`."""
-        return self._activity.alive(holder, self._clock())
-
-    async def orphans(self) -> Sequence[tuple[UserId, str, Sequence[str]]]:
-        """See `Broker.orphans`."""
-        return self._activity.orphaned(self._clock())
 
     async def check(self) -> None:
         """See `Broker.check`: it is always there."""
@@ -205,10 +190,6 @@ class MemoryBroker(Alone):
             log.keys = {key: known for key, known in log.keys.items() if known[2] >= before_ms}
             if log.touched_ms < before_ms and not log.records and not log.operations:
                 del self._logs[user_id]
-
-    def active_operations(self) -> int:
-        """See `Broker.active_operations`."""
-        return len(self._activity)
 
     def _log(self, user_id: UserId, at_ms: int) -> _Log:
         log = self._logs.get(user_id)

@@ -139,6 +139,9 @@ class Broker(Protocol):
     ) -> Sequence[tuple[Operation, Cursor]]:
         """Copies of the user's operations, newest first by (started_ms, operation_id), after `before`."""
 
+    async def active(self, *, limit: int) -> Sequence[tuple[UserId, Operation]]:
+        """Copies of all users' operations that have not ended: at most `limit`, whichever these are."""
+
     async def silent(
         self, before_ms: int, *, in_step_before_ms: int | None = None
     ) -> Sequence[tuple[UserId, str]]:

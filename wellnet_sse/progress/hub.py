@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from wellnet_sse.progress.audience import Audience
 from wellnet_sse.progress.broker import Broker
 from wellnet_sse.progress.events import Cursor, Record, UserId
+from wellnet_sse.progress.glances import Delays, Glances, glance
 from wellnet_sse.progress.items import Clocks, CloseReason
 from wellnet_sse.progress.outbox import LIMIT_BYTES, LIMIT_EVENTS, Outbox
 from wellnet_sse.progress.subscription import Subscription
@@ -121,6 +122,7 @@ class Hub:
         """How many records were fed since the start."""
         self.deliveries = 0
         """How many times one of them was offered to a reader."""
+        self.delays = Delays()
         self._conflated = 0
         broker.attach(self.publish)
 
@@ -145,10 +147,11 @@ class Hub:
         cursor: str | None = None,
         recent_ms: int | None = None,
         expires_ms: int | None = None,
+        via: str = "",
     ) -> Subscription:
         """A reader of all the user's operations or of one; it is offered records within its `with` block.
 
-        `cursor` is where it left off, as received; `recent_ms` and `expires_ms`: see `Subscription`.
+        `cursor` is where it left off, as received; `recent_ms`, `expires_ms`, `via`: see `Subscription`.
         """
         return Subscription(
             user_id,
@@ -156,11 +159,16 @@ class Hub:
             cursor=cursor,
             recent_ms=recent_ms,
             expires_ms=expires_ms,
+            via=via,
             broker=self._broker,
             home=self,
             outbox=Outbox(limit_events=self._limits.outbox_events, limit_bytes=self._limits.outbox_bytes),
             clocks=self._clocks,
         )
+
+    def glance(self, *, limit: int) -> Glances:
+        """The readers of this process that are most behind."""
+        return glance(self.subscriptions(), self._clocks.monotonic(), limit=limit)
 
     def join(self, subscription: Subscription) -> None:
         """See `Home.join`."""
@@ -199,6 +207,8 @@ class Hub:
     def publish(self, user_id: UserId, records: Sequence[Record]) -> None:
         """Offer the records to their readers. Synchronous, so no join or leave comes in between."""
         self.records += len(records)
+        if records:
+            self.delays.note(records[0].event.at_ms, self._clocks.wall_ms())
         channel = self._channels.get(user_id)
         if channel is None:
             return

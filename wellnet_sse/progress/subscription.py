@@ -60,8 +60,8 @@ class Subscription:
     __slots__ = (
         "_beat", "_broker", "_clocks", "_cursor", "_expected", "_finished", "_floor", "_home", "_joining",
         "_level", "_overflowed", "_parks", "_position", "_recent_ms", "_sink", "_tell_live", "_waker",
-        "abort", "closed_at", "encode", "expires_ms", "handed_at", "handing", "on_wake", "operation_id",
-        "outbox", "parked", "reason", "taken_at", "user_id",
+        "abort", "closed_at", "encode", "expires_ms", "handed_at", "handing", "on_wake", "opened_ms",
+        "operation_id", "outbox", "parked", "reason", "taken_at", "user_id", "via",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +72,7 @@ class Subscription:
         cursor: str | None,
         recent_ms: int | None,
         expires_ms: int | None = None,
+        via: str = "",
         broker: Broker,
         home: Home,
         outbox: Outbox,
@@ -80,6 +81,9 @@ class Subscription:
         self.user_id = user_id
         self.operation_id = operation_id
         self.expires_ms = expires_ms
+        self.via = via
+        """How the reader is connected, for people who look."""
+        self.opened_ms = clocks.wall_ms()
         self.outbox = outbox
         self.reason: CloseReason | None = None
         """Why the server closed it, if it did."""
@@ -197,6 +201,17 @@ class Subscription:
             self.taken_at = now
         self._expected = buffered
         return now - self.taken_at >= seconds
+
+    def stuck_seconds(self, now: float) -> float:
+        """For how long the peer has taken nothing although something waits for it, as `is_stuck` saw it."""
+        if self._sink is None:
+            return now - self.handed_at if self.handing else 0.0
+        return now - self.taken_at if self._sink.buffered() else 0.0
+
+    @property
+    def buffered_bytes(self) -> int:
+        """What its connection has yet to send, where that can be seen."""
+        return 0 if self._sink is None else self._sink.buffered()
 
     # What the transport does with it
 

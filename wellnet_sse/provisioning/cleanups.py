@@ -41,6 +41,13 @@ class Pending(NamedTuple):
     next_ms: int
 
 
+class Backlog(NamedTuple):
+    """Some clean-ups, and how many there are in all."""
+
+    oldest: Sequence[Pending]
+    total: int
+
+
 class Cleanups:
     """The records, shared by all processes on the database."""
 
@@ -111,6 +118,13 @@ class Cleanups:
     async def of_user(self, user_id: UserId) -> Sequence[Pending]:
         """The user's pending clean-ups, oldest first."""
         return await self._find(select(Cleanup).where(Cleanup.user_id == user_id).order_by(Cleanup.id))
+
+    async def oldest(self, *, limit: int) -> Backlog:
+        """The pending clean-ups of all users, oldest first, but no more than `limit`."""
+        found = await self._find(select(Cleanup).order_by(Cleanup.id).limit(limit))
+        async with self._database.session() as session:
+            total = await session.scalar(select(func.count()).select_from(Cleanup))
+        return Backlog(found, total or 0)
 
     async def _set(self, cleanup_id: int, **values: object) -> None:
         async with self._database.writing() as connection:

@@ -84,7 +84,7 @@ def blueprint(services: Services) -> Blueprint:
             )  # its history is gone: no stream would end
         cursor = str(before) if job.fresh else None
         subscription = hub.subscribe(
-            user_id, operation_id=operation_id, cursor=cursor, expires_ms=caller.expires_ms
+            user_id, operation_id=operation_id, cursor=cursor, expires_ms=caller.expires_ms, via="sse"
         )
         stream = open_stream(services, subscription, hold)
         stream.headers["Location"] = location(operation_id)

@@ -68,14 +68,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @health.get("/api/metricas")
     async def metricas() -> Response:
-        response: Response = jsonify(
-            {
-                "activeConnections": len(services.slots),
-                "activeOperations": progress.broker.active_operations(),
-                "messagesPerSecond": metrics.deliveries_per_second,
-                "errorsPerMinute": metrics.errors_per_minute(),
-            }
-        )
+        response: Response = jsonify(services.figures())
         return response
 
     return health

@@ -5,6 +5,7 @@ Every view asks once, first of all, and names the scope that it wants; what it i
 
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 from quart import Websocket
 from quart.wrappers.base import BaseRequestWebsocket
@@ -21,6 +22,7 @@ from wellnet_sse.errors import (
 from wellnet_sse.identity.tickets import Tickets
 from wellnet_sse.identity.tokens import Claims, Scope, Verifier
 from wellnet_sse.progress.events import UserId, parse_user_id
+from wellnet_sse.settings import is_loopback
 from wellnet_sse.web.origins import OriginPolicy
 
 USER_HEADER = "X-User-ID"
@@ -61,9 +63,18 @@ class Identity(Protocol):
     async def caller_if_named(self, connection: BaseRequestWebsocket, scope: Scope) -> Caller | None:
         """The same; None where nobody needs to be named and nobody is."""
 
+    async def check_operator(self, connection: BaseRequestWebsocket) -> None:
+        """Raise as `caller` does unless whoever asks may see what everybody does."""
+
 
 class DocumentedIdentity:
-    """Mode `documented`: the number in `userId` or `X-User-ID` is trusted, as the source document says."""
+    """Mode `documented`: the number in `userId` or `X-User-ID` is trusted, as the source document says.
+
+    `on_loopback`: the server listens on a loopback address.
+    """
+
+    def __init__(self, *, on_loopback: bool) -> None:
+        self._on_loopback = on_loopback
 
     async def caller(
         self,
@@ -86,6 +97,14 @@ class DocumentedIdentity:
         """See `Identity.caller_if_named`."""
         user_id = named_user(connection)
         return None if user_id is None else Caller(user_id)
+
+    async def check_operator(self, connection: BaseRequestWebsocket) -> None:
+        """See `Identity.check_operator`: on this machine anybody, under its own name.
+
+        Another name is a proxy's, behind which everybody may be, or was made to point here (DNS rebinding).
+        """
+        if not (self._on_loopback and is_loopback(_hostname(connection))):
+            raise ForbiddenError("El panel solo se ve en la propia máquina, o con WELLNET_AUTH=token")
 
 
 class TokenIdentity:
@@ -111,6 +130,10 @@ class TokenIdentity:
     async def caller_if_named(self, connection: BaseRequestWebsocket, scope: Scope) -> Caller | None:
         """See `Identity.caller_if_named`: here somebody always is."""
         return await self.caller(connection, scope)
+
+    async def check_operator(self, connection: BaseRequestWebsocket) -> None:
+        """See `Identity.check_operator`."""
+        await self.caller(connection, Scope.OPERATE)
 
     async def holder(self, connection: BaseRequestWebsocket) -> Caller:
         """Who asks, whatever they may do."""
@@ -170,6 +193,13 @@ def _user_of(claims: Claims, connection: BaseRequestWebsocket, scope: Scope | No
     if named is None:
         raise CredentialMissingError("Falta el usuario: indique userId o X-User-ID")
     return named
+
+
+def _hostname(connection: BaseRequestWebsocket) -> str:
+    try:
+        return urlsplit(f"//{connection.host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _bearers(connection: BaseRequestWebsocket) -> set[str]:

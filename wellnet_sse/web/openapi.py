@@ -259,23 +259,34 @@ def _others() -> Part:
         "content": {"text/html": {"schema": {"type": "string"}}},
         "headers": header_refs(["ETag"]),
     }
-    return {
-        path: {"get": operation(name, summary, {"200": answer} | refused(405, 500, *more))}
-        for path, name, summary, answer, more in (
-            ("/healthz", "healthz", "Whether the process lives", fine, ()),
-            ("/readyz", "readyz", "Whether it can do its work", fine, (503,)),
-            ("/metrics", "metrics", "Metrics for Prometheus", prometheus, ()),
-            ("/api/metricas", "metricas", "Four figures", json_answer("They are", "Figures"), ()),
-            ("/openapi.json", "openapi", "The HTTP interface", own, ()),
-            ("/asyncapi.json", "asyncapi", "What streams and sockets say", own, ()),
-        )
-    } | {
-        "/docs": {
-            "get": operation(
-                "docs",
-                "Both documents, for people",
-                {"200": page, "304": {"description": "It is as it was"}} | refused(405, 500),
-                parameters=["If-None-Match"],
+    panel = operation(
+        "panel",
+        "What all users do, how readers fare, and which clean-ups are pending, at most 200 of each; in mode "
+        "`documented` only on the server's own machine",
+        {"200": json_answer("At this moment", "Panel")} | refused(400, 401, 403, 405, 500),
+        scope="operate",
+    )
+    return (
+        {"/api/panel": {"get": panel}}
+        | {
+            path: {"get": operation(name, summary, {"200": answer} | refused(405, 500, *more))}
+            for path, name, summary, answer, more in (
+                ("/healthz", "healthz", "Whether the process lives", fine, ()),
+                ("/readyz", "readyz", "Whether it can do its work", fine, (503,)),
+                ("/metrics", "metrics", "Metrics for Prometheus", prometheus, ()),
+                ("/api/metricas", "metricas", "Four figures", json_answer("They are", "Figures"), ()),
+                ("/openapi.json", "openapi", "The HTTP interface", own, ()),
+                ("/asyncapi.json", "asyncapi", "What streams and sockets say", own, ()),
             )
         }
-    }
+        | {
+            "/docs": {
+                "get": operation(
+                    "docs",
+                    "Both documents, for people",
+                    {"200": page, "304": {"description": "It is as it was"}} | refused(405, 500),
+                    parameters=["If-None-Match"],
+                )
+            }
+        }
+    )

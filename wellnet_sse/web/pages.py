@@ -18,7 +18,7 @@ from wellnet_sse.web.services import Services
 
 STATIC = Path(__file__).parent.parent / "static"
 
-PAGES = {"/": "page/index.html"}
+PAGES = {"/": "page/index.html", "/panel": "panel/index.html"}
 """Where each page is found, and the file that it is."""
 
 TYPES = {
@@ -86,7 +86,7 @@ def read_files(folder: Path) -> dict[str, File]:
 
 
 def blueprint(services: Services) -> Blueprint:
-    """`/`, and `/static/…`."""
+    """`/`, `/panel` and `/static/…`."""
     pages = Blueprint("pages", __name__)
     files = read_files(STATIC)
 

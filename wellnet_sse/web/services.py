@@ -32,6 +32,15 @@ class Services:
     demo_user: int | None = None
     """Who a visitor of the page is until they say otherwise; None where this is no demonstration."""
 
+    def figures(self) -> dict[str, int]:
+        """The source document's four."""
+        return {
+            "activeConnections": len(self.slots),
+            "activeOperations": self.progress.broker.active_operations(),
+            "messagesPerSecond": self.metrics.deliveries_per_second,
+            "errorsPerMinute": self.metrics.errors_per_minute(),
+        }
+
     def check_accepts_work(self) -> None:
         """Raise UnavailableError while draining."""
         if self.draining:

@@ -44,7 +44,9 @@ def blueprint(services: Services) -> Blueprint:
         if request.method == "HEAD":
             return Response("", headers=wire.SSE_HEADERS)
         hold = await services.slots.take(caller.user_id)
-        subscription = progress.hub.subscribe(caller.user_id, cursor=_cursor(), expires_ms=caller.expires_ms)
+        subscription = progress.hub.subscribe(
+            caller.user_id, cursor=_cursor(), expires_ms=caller.expires_ms, via="sse"
+        )
         return open_stream(services, subscription, hold)
 
     @streams.route("/sse/operations/<text:operation_id>", methods=["GET", "HEAD"])
@@ -58,7 +60,7 @@ def blueprint(services: Services) -> Blueprint:
             return Response("", headers=wire.SSE_HEADERS)
         hold = await services.slots.take(caller.user_id)
         subscription = progress.hub.subscribe(
-            caller.user_id, operation_id=operation_id, cursor=cursor, expires_ms=caller.expires_ms
+            caller.user_id, operation_id=operation_id, cursor=cursor, expires_ms=caller.expires_ms, via="sse"
         )
         return open_stream(services, subscription, hold)
 
@@ -85,9 +87,11 @@ def blueprint(services: Services) -> Blueprint:
         subprotocol = wire.V2_SUBPROTOCOL if is_v2 else None
         await services.slots.take(user_id)
         subscription = (
-            progress.hub.subscribe(user_id, cursor=websocket.args.get("lastEventId"), expires_ms=expires_ms)
+            progress.hub.subscribe(
+                user_id, cursor=websocket.args.get("lastEventId"), expires_ms=expires_ms, via="websocket-v2"
+            )
             if is_v2
-            else progress.hub.subscribe(user_id, recent_ms=RECENT_MS, expires_ms=expires_ms)
+            else progress.hub.subscribe(user_id, recent_ms=RECENT_MS, expires_ms=expires_ms, via="websocket")
         )
         await websocket.accept(subprotocol=subprotocol)
 

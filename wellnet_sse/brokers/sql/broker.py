@@ -55,12 +55,12 @@ class SqlBroker(Alone):
         self._database = database
         self._store = Store(database)
         self._cache = Cache(self._store)
+        super().__init__(self._cache.activity, clock)
         self._lock = ProcessLock(database)
         self._owner = secrets.token_hex(8)
         self._history_ms = history_ms
         self._history_events = history_events
         self._lock_wait_seconds = lock_wait_seconds
-        self._clock = clock
         self._feed: Feed = lambda _user_id, _records: None
         self._witnessed = identity.Witnessed("", 0)
         self._writer: Writer | None = None
@@ -186,25 +186,11 @@ class SqlBroker(Alone):
         epoch = self._epoch_of(user_id)
         return [(kept.operation, Cursor(epoch, kept.operation.last_seq)) for kept in found]
 
-    async def silent(
-        self, before_ms: int, *, in_step_before_ms: int | None = None
-    ) -> Sequence[tuple[UserId, str]]:
-        """See `Broker.silent`."""
-        return self._cache.activity.silent(before_ms, in_step_before_ms)
-
     async def renew(self, holder: str, *, lease_ms: int = LEASE_MS) -> None:
         """See `Broker.renew`; also looks whether history is still ours to write."""
         if self._writer is None or not await self._lock.is_held():
             await self._take_again()
-        self._cache.activity.renew(holder, self._clock() + lease_ms)
-
-    async def alive(self, holder: str) -> bool:
-        """See `Broker.alive`."""
-        return self._cache.activity.alive(holder, self._clock())
-
-    async def orphans(self) -> Sequence[tuple[UserId, str, Sequence[str]]]:
-        """See `Broker.orphans`."""
-        return self._cache.activity.orphaned(self._clock())
+        self._activity.renew(holder, self._clock() + lease_ms)
 
     async def check(self) -> None:
         """See `Broker.check`."""
@@ -231,10 +217,6 @@ class SqlBroker(Alone):
             oldest_kept = await self._store.forget_ended(before_ms=before_ms, newest=self._history_events)
             self._cache.evict_ended(max(before_ms, now_ms - RECENT_MS), oldest_kept)
             self._cache.evict_idle(now_ms - RECENT_MS)
-
-    def active_operations(self) -> int:
-        """See `Broker.active_operations`."""
-        return len(self._cache.activity)
 
     def _publish(self, user_id: UserId, records: Sequence[Record]) -> None:
         self._feed(user_id, records)

@@ -159,6 +159,17 @@ class ValkeyBroker:
         newest, _, found = await self._read(user_id, scripts.LISTING, (own.started,), name, limit, before_ms)
         return [(one, newest._replace(seq=one.last_seq)) for one in load_operations(found[0])]
 
+    async def active(self, *, limit: int) -> Sequence[tuple[UserId, Operation]]:
+        """See `Broker.active`: what ended while it was looked up is left out."""
+        answers = await self._of_all(scripts.ACTIVE, ("resting", "in_step", "runs"), limit)
+        places = [_place(name) for names in answers for name in names][:limit]
+        calls = [self._state_call(user_id, Wanted(operation_id)) for user_id, operation_id in places]
+        found = []
+        for (user_id, _), reply in zip(places, await self._link.ask_all(calls), strict=True):
+            operations = load_operations(self._heads.taken(user_id, reply)[2][0])
+            found += [(user_id, one) for one in operations if one.outcome is None]
+        return found
+
     async def silent(
         self, before_ms: int, *, in_step_before_ms: int | None = None
     ) -> Sequence[tuple[UserId, str]]:
@@ -212,13 +223,16 @@ class ValkeyBroker:
         return max(0, self._open + self._writer.opened)
 
     async def _operations(self, user_id: UserId, wanted: Wanted) -> tuple[Cursor, int, list[Operation]]:
+        reply = await self._link.ask(self._state_call(user_id, wanted))
+        newest, floor, found = self._heads.taken(user_id, reply)
+        return newest, floor, load_operations(found[0])
+
+    def _state_call(self, user_id: UserId, wanted: Wanted) -> Call:
         own = user_keys(user_id)
         bounds = (wanted.ended_after_seq, wanted.ended_since_ms, wanted.newest)
         args = ["" if bound is None else bound for bound in bounds]
-        newest, floor, found = await self._read(
-            user_id, scripts.STATE, (own.open, own.endings, own.finished), wanted.operation_id or "", *args
-        )
-        return newest, floor, load_operations(found[0])
+        keys = (own.open, own.endings, own.finished)
+        return self._heads.call(user_id, scripts.STATE, keys, wanted.operation_id or "", *args)
 
     async def _read(
         self, user_id: UserId, script: Script, keys: Sequence[str], *args: str | int

@@ -26,6 +26,7 @@ PAGE = _script("head", "page")
 STATE = _script("head", "state")
 TRIM = _script("head", "trim")
 
+ACTIVE = _script("active")
 ALIVE = _script("time", "alive")
 ORPHANS = _script("time", "orphans")
 RENEW = _script("time", "renew")
@@ -35,4 +36,4 @@ DUE = _script("due")
 PLACES = _script("places")
 SILENT = _script("silent")
 
-ALL = (APPEND, LISTING, LOOK, PAGE, STATE, TRIM, ALIVE, ORPHANS, RENEW, RESERVE, DUE, PLACES, SILENT)
+ALL = (APPEND, LISTING, LOOK, PAGE, STATE, TRIM, ACTIVE, ALIVE, ORPHANS, RENEW, RESERVE, DUE, PLACES, SILENT)
