@@ -156,4 +156,4 @@ class ValkeyCluster:
     async def _is_whole(server: ValkeyServer) -> bool:
         info = await server.call("CLUSTER", "INFO")
         nodes = await server.call("CLUSTER", "SLOTS")
-        return "ok" in str(info) and isinstance(nodes, dict | list) and len(nodes) == 3
+        return "cluster_state:ok" in str(info) and isinstance(nodes, dict | list) and len(nodes) == 3

@@ -17,6 +17,7 @@ from redis.exceptions import (
 )
 
 from wellnet_sse.brokers.valkey import scripts
+from wellnet_sse.brokers.valkey.names import BUCKETS, bucket_key
 from wellnet_sse.brokers.valkey.scripts import Script
 from wellnet_sse.brokers.valkey.shards import AwayError, RefusedError, Reply, Shard, shards_of
 from wellnet_sse.brokers.valkey.url import Address
@@ -60,12 +61,16 @@ class Link:
         await self.shards.aclose()
 
     async def check(self) -> None:
-        """Whether every node answers. Raises UnavailableError."""
+        """Whether every node writes, and every bucket has one. Raises UnavailableError."""
         async with self._patience():
             for shard in self.shards.all():
-                (reply,) = await shard.exchange([("PING",)])
+                (reply,) = await shard.exchange([("PING",)])  # refused as well where the disk is full
                 if isinstance(reply, ResponseError):
                     raise RefusedError from reply
+            nobody = [
+                Call(bucket, scripts.PLACES, (bucket_key(bucket, "heads"),), ()) for bucket in range(BUCKETS)
+            ]
+            await self._ask_all(nobody)
 
     async def ask(self, call: Call) -> Reply:
         """Run one script that may be run twice; gives its answer. Raises UnavailableError."""
@@ -106,9 +111,15 @@ class Link:
         by_shard: dict[Shard, list[int]] = {}
         for number, call in enumerate(calls):
             by_shard.setdefault(self.shards.of(call.bucket), []).append(number)
+        # Those of the others are run although a node is away.
+        found = await asyncio.gather(
+            *(self._run(shard, [calls[n] for n in numbers]) for shard, numbers in by_shard.items()),
+            return_exceptions=True,
+        )
         answers: dict[int, Reply] = {}
-        for shard, numbers in by_shard.items():
-            replies = await self._run(shard, [calls[number] for number in numbers])
+        for numbers, replies in zip(by_shard.values(), found, strict=True):
+            if isinstance(replies, BaseException):
+                raise replies
             answers |= zip(numbers, replies, strict=True)
         return [answers[number] for number in range(len(calls))]
 

@@ -1,0 +1,141 @@
+"""Which servers are spoken to, and what happens when another one takes over."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.brokers.changes import USER, update
+from tests.brokers.valkey.conftest import MakeNode
+from tests.brokers.valkey.history import kept, messages
+from tests.harness import ValkeyCluster, ValkeyServer, eventually, free_port
+from tests.harness.valkey import SLOTS
+from tests.progress.reading import Reader, gaps
+from wellnet_sse.brokers.valkey.names import BUCKETS, bucket_of, user_keys
+from wellnet_sse.errors import UnavailableError
+from wellnet_sse.progress.broker import Broker, IdempotencyKey
+from wellnet_sse.progress.events import UserId
+
+TAKEN_OVER_SECONDS = 20.0
+
+
+class Guarded(NamedTuple):
+    """A primary, a replica of it, and the URL of the Sentinel that looks after them."""
+
+    primary: ValkeyServer
+    replica: ValkeyServer
+    url: str
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
+    async with AsyncExitStack() as stack:
+        primary = await stack.enter_async_context(
+            ValkeyServer(tmp_path / "primary", options={"repl-diskless-sync-delay": 0})
+        )
+        replica = await stack.enter_async_context(ValkeyServer(tmp_path / "replica"))
+        await replica.call("REPLICAOF", "127.0.0.1", primary.port)
+
+        async def follows() -> bool:
+            return "'master_link_status': 'up'" in str(await replica.call("INFO", "replication"))
+
+        await eventually(follows)
+        configuration = tmp_path / "sentinel.conf"
+        configuration.write_text(
+            f"sentinel monitor main 127.0.0.1 {primary.port} 1\n"
+            "sentinel down-after-milliseconds main 300\n"
+            "sentinel failover-timeout main 3000\n"
+        )
+        sentinel = ValkeyServer(
+            tmp_path / "sentinel", port=free_port(), mode=[str(configuration), "--sentinel"]
+        )
+        await stack.enter_async_context(sentinel)
+
+        async def knows_replica() -> bool:
+            return "'slaves': 1" in str(await sentinel.call("INFO", "sentinel"))
+
+        await eventually(knows_replica, 15)
+        yield Guarded(primary, replica, f"redis+sentinel://127.0.0.1:{sentinel.port}/main")
+
+
+async def append_until_taken(broker: Broker, message: str) -> None:
+    key = IdempotencyKey(message, message)
+
+    async def append() -> bool:
+        return (await broker.append(USER, "op", update(message=message), key=key)).cursor is not None
+
+    await eventually(append, TAKEN_OVER_SECONDS)
+
+
+async def test_whoever_the_sentinels_name_next_goes_on_with_the_history(
+    make_node: MakeNode, guarded: Guarded
+) -> None:
+    here, there = [await make_node(guarded.url, wait_seconds=0.5) for _ in range(2)]
+    async with Reader(there.hub.subscribe(USER)) as reader:
+        await reader.until_live()
+        for number in range(3):
+            await here.broker.append(USER, "op", update(message=f"{number}"))
+        await reader.until(3)
+        async with guarded.primary.client() as client:
+            assert await client.wait(1, 2000) == 1
+        await guarded.primary.kill()
+        with pytest.raises(UnavailableError):
+            await here.broker.append(USER, "op", update(message="in vain"))
+        await append_until_taken(here.broker, "after")
+        history = await kept(there.broker)
+        assert history[:3] == ["0", "1", "2"]
+        assert history[-1] == "after"
+        while "after" not in messages(reader.items):
+            assert await reader.next() is not None
+        assert messages(reader.items) == history
+        assert not gaps(reader.items)
+
+
+async def test_a_bucket_that_moves_to_another_node_of_a_cluster_is_followed(
+    make_node: MakeNode, valkey_cluster: ValkeyCluster
+) -> None:
+    """Its slot is empty: to move what is in one is for a Cluster's own tools."""
+    here, there = [await make_node(valkey_cluster.url) for _ in range(2)]
+    user_id = UserId(21)
+    first, *_ = valkey_cluster.servers
+    slot = await first.call("CLUSTER", "KEYSLOT", user_keys(user_id).heads)
+    ids = [str(await server.call("CLUSTER", "MYID")) for server in valkey_cluster.servers]
+    owner = _owner(slot)
+    target = (owner + 1) % len(ids)
+    try:
+        await _give(valkey_cluster, slot, ids[target])
+        async with Reader(there.hub.subscribe(user_id)) as reader:
+            async with asyncio.timeout(5):
+                await here.broker.append(user_id, "op", update())
+                await reader.until(1)
+        assert bucket_of(user_id) == 21
+        assert await valkey_cluster.servers[target].call("DBSIZE")
+    finally:
+        for server in valkey_cluster.servers:
+            await server.call("FLUSHALL")
+        await _give(valkey_cluster, slot, ids[owner])
+
+
+async def test_a_cluster_of_which_a_part_is_gone_is_not_there(make_node: MakeNode, tmp_path: Path) -> None:
+    async with ValkeyCluster(tmp_path / "cluster") as cluster:
+        node = await make_node(cluster.url, wait_seconds=0.5)
+        await node.broker.check()
+        await cluster.servers[1].kill()
+        with pytest.raises(UnavailableError):
+            await node.broker.check()
+        for user_id in map(UserId, range(1, BUCKETS)):
+            slot = await cluster.servers[0].call("CLUSTER", "KEYSLOT", user_keys(user_id).log)
+            if _owner(slot) != 1:  # the rest goes on
+                assert (await node.broker.append(user_id, "op", update())).records
+
+
+def _owner(slot: object) -> int:
+    return int(str(slot)) * 3 // SLOTS
+
+
+async def _give(cluster: ValkeyCluster, slot: object, node_id: str) -> None:
+    for server in cluster.servers:
+        await server.call("CLUSTER", "SETSLOT", slot, "NODE", node_id)
