@@ -11,6 +11,7 @@ from tests.e2e.identity import TOKEN_MODE
 from tests.harness import ServerProcess
 from tests.identity.signing import token
 from tests.terminal.support import Piped, ran
+from wellnet_sse.identity.tokens import LEEWAY_SECONDS
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -41,7 +42,7 @@ async def test_refusals_are_said(server: ServerProcess, user: int, monkeypatch: 
 async def test_token_that_ends_ends_the_watching(
     server: ServerProcess, user: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WELLNET_TOKEN", token(user, seconds=5))
+    monkeypatch.setenv("WELLNET_TOKEN", token(user, seconds=4 - LEEWAY_SECONDS))
     async with Piped("watch", "--all", "--json", "--url", server.url) as piped:
         await piped.take(lambda line: '"live"' in line)
         assert await piped.ended() == 1

@@ -9,9 +9,12 @@ import pytest
 from jsonschema import Draft202012Validator, validators
 
 from tests.conftest import MakeServer
+from tests.e2e.identity import TOKEN_MODE, bearer
 from tests.e2e.support import ELIMINAR, do
 from tests.harness import LegacySocket, ServerProcess, SseEvent, SseReader, V2Message, V2Socket
 from tests.harness.processes import CLIENTS
+from tests.identity.signing import token
+from wellnet_sse.identity.tokens import LEEWAY_SECONDS
 from wellnet_sse.web import openapi
 from wellnet_sse.web.asyncapi import document
 
@@ -175,6 +178,19 @@ async def test_closings_and_reopened_endings_are_described(make_server: MakeServ
         assert streamed("operation", await one.rest()) == ["closing"]
         await v2.closed()
         assert framed(v2.seen)[-1] == "closing"
+
+
+async def test_closings_for_tokens_that_end_are_described(make_server: MakeServer, user: int) -> None:
+    server = await make_server(**TOKEN_MODE)
+    headers = bearer(token(user, seconds=3 - LEEWAY_SECONDS))
+    async with (
+        SseReader(f"{server.url}/sse/progress", headers=headers) as everything,
+        V2Socket(f"{server.ws_url}/ws/progress", headers=headers) as v2,
+    ):
+        await everything.until_live()
+        assert streamed("all", await everything.rest()) == ["closing"]
+        await v2.closed()
+        assert framed(v2.seen) == ["live", "closing"]
 
 
 def test_what_clients_may_say_is_described() -> None:

@@ -51,8 +51,9 @@ async def test_it_is_served_with_its_files_under_a_strict_policy(http: httpx.Asy
     assert "unsafe" not in answer.headers["content-security-policy"]
     read = Read(answer.text)
     assert read.inline == []
-    assert read.loads == ["/static/docs/docs.css"]
-    assert (await http.get(read.loads[0])).headers["content-type"] == "text/css; charset=utf-8"
+    assert read.loads == ["/static/page/icon.svg", "/static/docs/docs.css"]
+    types = [(await http.get(it)).headers["content-type"] for it in read.loads]
+    assert types == ["image/svg+xml", "text/css; charset=utf-8"]
     again = await http.get("/docs", headers={"If-None-Match": answer.headers["etag"]})
     assert again.status_code == 304
 
