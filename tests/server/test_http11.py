@@ -13,6 +13,7 @@ from tests.server.peer import Peer, request
 from tests.server.tiny import Tiny
 from wellnet_sse.server import runner
 from wellnet_sse.server.connection import MAX_WAITING_BYTES
+from wellnet_sse.server.http11 import DISCARD_BYTES
 
 SETTINGS = base64.urlsafe_b64encode(bytes.fromhex("00030000006400040000ffff")).decode().rstrip("=")
 H2C = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": SETTINGS}
@@ -190,6 +191,32 @@ def test_a_body_that_nobody_reads_does_not_park_the_connection(
         peer.socket.settimeout(0.3)
         with pytest.raises(TimeoutError):
             peer.take(1)
+
+
+def test_a_request_that_is_answered_before_its_body_is_here_does_not_end_the_connection(
+    ours: ServerProcess, stock: ServerProcess
+) -> None:
+    with Peer(ours.port) as peer:
+        assert peer.send(request("/", method="POST", Content_Length="10")).answer()[1] == b"ok"
+        assert peer.send(b"x" * 4).send(b"x" * 6, request("/open")).answer()[0].status == 200
+        chunked = request("/", method="POST", Transfer_Encoding="chunked")
+        assert peer.send(chunked).answer()[1] == b"ok"
+        assert peer.send(b"2\r\nab\r\n0\r\n\r\n", request("/")).answer()[1] == b"ok"
+    with Peer(stock.port) as peer:
+        assert peer.send(request("/", method="POST", Content_Length="10")).answer()[1] == b"ok"
+        assert peer.ended()
+
+
+def test_little_is_read_of_a_body_that_is_answered_already(ours: ServerProcess) -> None:
+    with Peer(ours.port) as peer:
+        head, _ = peer.send(request("/", method="POST", Content_Length="10000000")).answer()
+        assert head.headers["connection"] == "close"
+        assert peer.ended()
+    with Peer(ours.port) as peer:
+        assert peer.send(request("/", method="POST", Transfer_Encoding="chunked")).answer()[1] == b"ok"
+        size = 2 * DISCARD_BYTES
+        peer.send(f"{size:x}\r\n".encode(), b"x" * size)
+        assert peer.ended()
 
 
 # The end

@@ -2,17 +2,22 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import h11
 from hypercorn.events import Closed, Updated
-from hypercorn.protocol.events import Body, Data, EndBody, Request
+from hypercorn.protocol.events import Body, Data, EndBody, Request, Response
+from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.typing import ASGISendEvent
 
 from wellnet_sse.server.direct import DirectWriter
 from wellnet_sse.server.websocket import Socket
+
+DISCARD_BYTES = 256 * 1024
+"""How much of a request's body is read on after its response, so that the connection can be used again."""
 
 
 class NotHttp11Error(Exception):
@@ -50,6 +55,9 @@ class Http11(H11Protocol):
         """Whether a request waits here for the response before it."""
         self._writer = writer
         self._wheel = wheel
+        self._announced = 0
+        self._discards = 0
+        """How many bytes more of a body that nobody reads."""
 
     async def _handle_events(self) -> None:
         # As in Hypercorn, but for a pipelined request: it does not park the reader, which would then not
@@ -70,13 +78,11 @@ class Http11(H11Protocol):
                 await self.send(Updated(idle=False))
                 await self._check_protocol(event)
                 await self._create_stream(event)
-            elif (
-                self.paused
-                or self.stream is None
-                or event is h11.NEED_DATA
-                or isinstance(event, h11.ConnectionClosed)
-            ):
+            elif self.paused or event is h11.NEED_DATA or isinstance(event, h11.ConnectionClosed):
                 return
+            elif self.stream is None:
+                if not await self._discard(event):
+                    return
             elif isinstance(event, h11.Data):
                 await self.stream.handle(Body(stream_id=STREAM_ID, data=event.data))
             elif isinstance(event, h11.EndOfMessage):
@@ -84,7 +90,38 @@ class Http11(H11Protocol):
             elif isinstance(event, Data):
                 await self.stream.handle(event)
 
+    async def _discard(self, event: object) -> bool:
+        """Pass over what is left of a request that is answered already; whether to go on with the next."""
+        if isinstance(event, h11.EndOfMessage) and self._discards > 0:
+            await super()._maybe_recycle()
+            return True
+        if isinstance(event, h11.Data):
+            self._discards -= len(event.data)
+            if self._discards > 0:
+                return True
+            await self.send(Closed())
+        return False
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """See `H11Protocol.stream_send`; a response that the connection ends with says so."""
+        is_long = self._announced > DISCARD_BYTES and self.connection.their_state is h11.SEND_BODY
+        if is_long and isinstance(event, Response):
+            event = replace(event, headers=[*event.headers, (b"connection", b"close")])
+        await super().stream_send(event)
+
     async def _maybe_recycle(self) -> None:
+        if (
+            not self.context.terminated.is_set()
+            and self.connection.our_state is h11.DONE
+            and self.connection.their_state is h11.SEND_BODY
+        ):
+            # Refused before its body was here. Hypercorn would close: a client that has its answer takes the
+            # connection for one that it can use again, and loses its next request.
+            await self._close_stream()
+            self._discards = DISCARD_BYTES
+            await self.send(Updated(idle=True))  # and it has no longer than between two requests
+            await self._handle_events()
+            return
         await super()._maybe_recycle()
         if self.paused:
             await self._handle_events()
@@ -99,6 +136,7 @@ class Http11(H11Protocol):
     async def _create_stream(self, request: h11.Request) -> None:
         headers = {name.lower(): value.lower() for name, value in request.headers}
         tokens = [token.strip() for token in headers.get(b"connection", b"").split(b",")]
+        self._announced = int(headers.get(b"content-length", 0))
         make: Callable[..., Stream | Socket] = self._response
         if request.method == b"GET" and headers.get(b"upgrade") == b"websocket" and b"upgrade" in tokens:
             make = self._socket
