@@ -69,11 +69,19 @@ class _Stream:
                 subscription.write_directly(connection, wire.sse_chunk, park=True)
             spread_ms = retry_ms // 4
             yield wire.sse_retry(retry_ms + random.randint(-spread_ms, spread_ms))  # noqa: S311 - no secret
-            async with aclosing(subscription.batches()) as batches:
-                async for batch in batches:
-                    yield wire.sse(batch)
+            if connection is not None:
+                # The head is sent: from here on the send chain is only in the way.
+                await self._tell(connection)
+            else:
+                async with aclosing(subscription.batches()) as batches:
+                    async for batch in batches:
+                        yield wire.sse(batch)
             if subscription.reason is not None:
                 yield wire.sse_close(subscription.reason)
+        except ConnectionError:
+            if connection is None:
+                raise
+            connection.abort()  # the peer has gone
         finally:
             if not subscription.parked or connection is None:
                 subscription.__exit__()
@@ -90,10 +98,7 @@ class _Stream:
     async def _go_on(self, connection: Connection) -> None:
         subscription = self._subscription
         try:
-            async with aclosing(subscription.batches()) as batches:
-                async for batch in batches:
-                    connection.write(wire.sse_chunk(batch))
-                    await connection.drain()
+            await self._tell(connection)
             if subscription.parked:
                 self._task = None
                 return
@@ -107,6 +112,13 @@ class _Stream:
             log.exception("stream_failed", extra={"user_id": subscription.user_id})
             connection.abort()
         self._leave()
+
+    async def _tell(self, connection: Connection) -> None:
+        """Write what the reader is to be told, until it is level or closed. Raises ConnectionError."""
+        async with aclosing(self._subscription.batches()) as batches:
+            async for batch in batches:
+                connection.write(wire.chunk(wire.sse(batch)))
+                await connection.drain()
 
     def _leave(self) -> None:
         """Give back everything; called when the stream ends and when the connection does."""
