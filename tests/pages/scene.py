@@ -11,6 +11,13 @@ INTERRUPTED, COMPLETED, FAILED, RUNNING = 3, 4, 6, (8, 9)
 
 async def make_busy(visitor: Visitor, page: Page, server: ServerProcess, router: RouterControl) -> None:
     """Bring it about, on a server of one's own, which is killed for it and started again."""
+    await end_some(visitor, page, server, router)
+    await router.behave("unreachable")
+    await begin_two(page)
+
+
+async def end_some(visitor: Visitor, page: Page, server: ServerProcess, router: RouterControl) -> None:
+    """Have one interrupted, one completed and one failed."""
     await router.behave("unreachable")
     await button(page, "Eliminar", INTERRUPTED).click()
     await in_step(page, INTERRUPTED, "Router")
@@ -26,7 +33,10 @@ async def make_busy(visitor: Visitor, page: Page, server: ServerProcess, router:
     await router.behave("refusing")
     await button(page, "Eliminar", FAILED).click()
     await outcome(page, FAILED, "Fallida")
-    await router.behave("unreachable")
+
+
+async def begin_two(page: Page) -> None:
+    """Have two at work, for as long as the router takes."""
     for number in RUNNING:
         await button(page, "Eliminar", number).click()
         await in_step(page, number, "Router")

@@ -7,13 +7,18 @@ from pathlib import Path
 from playwright.async_api import Page, async_playwright, expect
 
 from tests.harness import RouterControl, ServerProcess, free_port
-from tests.pages.browser import DESK, PHONE, Scheme, banner, card, launch, visit
+from tests.pages.browser import DESK, PHONE, Scheme, banner, button, card, launch, outcome, visit
 from tests.pages.conftest import held_settings
-from tests.pages.scene import RUNNING, make_busy
+from tests.pages.scene import RUNNING, begin_two, end_some
 
 PICTURES = Path(__file__).parent.parent.parent / "docs" / "screenshots"
 USER = 7
 PACE_SECONDS = 0.5
+ROUTER_SECONDS = 2.0
+"""How long the router takes for each answer."""
+WORK_MS = 60_000
+BEFORE = range(21, 26)
+"""Connections that were removed earlier, so that it is known how long that takes."""
 
 
 async def look(page: Page, screen: tuple[int, int], scheme: Scheme) -> None:
@@ -25,8 +30,19 @@ async def look(page: Page, screen: tuple[int, int], scheme: Scheme) -> None:
     await page.evaluate("scrollTo(0, 0)")
 
 
+async def work_before(page: Page) -> None:
+    """Remove some, and put their cards away."""
+    for number in BEFORE:
+        await button(page, "Eliminar", number).click()
+    for number in BEFORE:
+        await outcome(page, number, "Completada")
+        await card(page, number).get_by_role("button", name="Cerrar").click()
+
+
 async def take(page: Page) -> None:
     """Take them all of one afternoon."""
+    for number in RUNNING:
+        await expect(card(page, number).locator(".time")).to_contain_text("falta")
     await look(page, DESK, "light")
     await page.screenshot(path=PICTURES / "desk-light.png")
     await look(page, DESK, "dark")
@@ -53,8 +69,14 @@ async def main() -> None:
             ServerProcess(Path(directory), arguments=["--demo"], settings=settings) as server,
             visit(browser, server.url, USER) as visitor,
         ):
+            visitor.context.set_default_timeout(WORK_MS)
             page = await visitor.open()
-            await make_busy(visitor, page, server, RouterControl(port))
+            router = RouterControl(port)
+            await router.behave("slow", delay_seconds=ROUTER_SECONDS)
+            await work_before(page)
+            await end_some(visitor, page, server, router)
+            await router.behave("slow", delay_seconds=ROUTER_SECONDS)
+            await begin_two(page)
             visitor.is_cut_off = True
             await take(page)
 

@@ -52,6 +52,7 @@ export class Card {
   #lines = new Map();
   #note = make('p', { class: 'note' });
   #time = make('span', { class: 'time' });
+  #lasts = '';
   #buttons;
   element;
 
@@ -114,10 +115,10 @@ export class Card {
     const { startedAt, endedAt, estimate } = this.#entry;
     if (startedAt === null) return say(this.#time, '');
     if (endedAt !== null) return say(this.#time, `Duró ${duration(endedAt - startedAt)}`);
-    // Without news nobody knows whether it still runs: the time stands still as the bars do.
-    if (!isLive) return;
-    const left = estimate && timeLeft(estimate, now);
-    say(this.#time, [`Lleva ${duration(now - startedAt)}`, left].filter(Boolean).join(' · '));
+    // Without news nobody knows whether it still runs: the time stands still as the bars do, and nothing is foreseen.
+    if (isLive) this.#lasts = `Lleva ${duration(now - startedAt)}`;
+    const left = isLive && estimate ? timeLeft(estimate, now) : null;
+    say(this.#time, [this.#lasts, left].filter(Boolean).join(' · '));
   }
 
   focus() {
