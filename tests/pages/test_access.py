@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from tests.harness import RouterControl, ServerProcess, free_port
-from tests.pages.browser import DESK, PHONE, Scheme, banner, card, outcome, row
+from tests.pages.browser import DESK, PHONE, Scheme, banner, card, in_step, outcome, row
 from tests.pages.conftest import Visit, held_settings
 from tests.pages.scene import RUNNING, make_busy
 
@@ -74,6 +74,7 @@ async def test_keyboard_is_enough_and_its_place_is_never_lost(visiting: Visit, r
         await stands_on(page.get_by_role("button", name="Ver progreso: conexión 21"))
         await press("Enter")
         await stands_on(card(page, 21).get_by_role("heading"))
+        await in_step(page, 21, "Router")
         await press("Tab")
         await stands_on(card(page, 21).get_by_role("button", name="Cancelar"))
         await press("Enter")
