@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.progress.story import COMPLETED, ERROR, IN_PROGRESS, PENDING, Story
 from tests.properties import CALM
+from wellnet_sse.progress.operation import Operation
 from wellnet_sse.progress.paces import (
     FEWEST_SAMPLES,
     KEPT_KINDS,
@@ -36,6 +37,7 @@ def paces(**kinds: list[Sample]) -> Paces:
 
 
 def test_end_is_told_as_a_range_out_of_what_such_steps_took(story: Story) -> None:
+    story.name("a")
     story.update("a", IN_PROGRESS, 10)
     began_ms = story.at_ms
     expected = Outlook(Span(began_ms + 5000, began_ms + 9000))
@@ -53,7 +55,22 @@ def test_steps_that_wait_are_added(story: Story) -> None:
     assert paces(a=TEN).outlook(story.operation, story.at_ms) == NOTHING, "of `b` nothing is known"
 
 
+def test_no_end_is_told_where_other_steps_may_follow(story: Story) -> None:
+    story.update("a", IN_PROGRESS, 10)
+    assert paces(a=TEN).outlook(story.operation, story.at_ms) == NOTHING
+    assert paces(a=TEN).outlook(story.operation, story.at_ms + 60_000).stalled == {"a"}
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_step_whose_work_ends_the_operation_is_all_there_is(story: Story, ends: bool) -> None:
+    story.do(Operation.begin_run, run_id="r", holder="h", ends=ends, plan=("a",))
+    story.do(Operation.enter_step, run_id="r", step="a")
+    story.update("a", IN_PROGRESS, 10, run="r")
+    assert (paces(a=TEN).outlook(story.operation, story.at_ms).ends is not None) == ends
+
+
 def test_nothing_is_told_out_of_less_than_a_handful(story: Story) -> None:
+    story.name("a")
     story.update("a", IN_PROGRESS, 10)
     few, enough = TEN[: FEWEST_SAMPLES - 1], TEN[:FEWEST_SAMPLES]
     late = story.at_ms + 3_600_000
@@ -74,6 +91,7 @@ def test_a_step_that_is_silent_for_longer_than_ever_is_stalled_and_has_no_end(st
 
 
 def test_nothing_is_known_of_a_step_that_takes_longer_than_nine_in_ten(story: Story) -> None:
+    story.name("a")
     story.update("a", IN_PROGRESS, 10)
     began_ms = story.at_ms
     for progress in range(11, 20):
@@ -130,6 +148,7 @@ def test_time_counts_from_the_first_update_of_the_last_attempt(story: Story) -> 
 @given(durations=st.lists(st.integers(0, 10_000), min_size=FEWEST_SAMPLES, max_size=KEPT_SAMPLES))
 def test_half_and_nine_tenths_of_what_is_known_end_in_time(durations: list[int]) -> None:
     story = Story()
+    story.name("a")
     story.update("a", IN_PROGRESS, 10)
     ends = paces(a=[Sample(it, 0) for it in durations]).outlook(story.operation, story.at_ms).ends
     assert ends is not None

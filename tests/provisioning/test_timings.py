@@ -1,5 +1,10 @@
 """How long steps took is kept in the database, bounded, and known to all processes on it."""
 
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
 from wellnet_sse.progress.paces import KEPT_SAMPLES, Kind, Paces, Sample
 from wellnet_sse.provisioning.timings import Timings
 from wellnet_sse.storage.database import Database
@@ -33,3 +38,19 @@ async def test_the_newest_of_a_kind_are_kept(database: Database) -> None:
     after = Paces()
     await Timings(database, after).keep()
     assert after.of(KIND) == tuple(SAMPLES[5:])
+
+
+async def test_nothing_is_lost_while_the_database_is_away(tmp_path: Path) -> None:
+    known, database = Paces(), Database(f"sqlite:///{tmp_path}/wellnet.db")
+    timings = Timings(database, known)
+    known.add(KIND, SAMPLES[0])
+    with pytest.raises(OperationalError):  # it has no tables yet
+        await timings.keep()
+    for sample in SAMPLES[1:5]:
+        known.add(KIND, sample)
+    await database.migrate()
+    await timings.keep()
+    after = Paces()
+    await Timings(database, after).keep()
+    assert after.of(KIND) == tuple(SAMPLES[:5])
+    await database.aclose()

@@ -118,7 +118,9 @@ class Paces:
             return NOTHING
         running = {n: s for n, s in operation.steps.items() if s.event.status is Status.IN_PROGRESS}
         stalled = frozenset(name for name, step in running.items() if self._is_stuck(name, step, now_ms))
-        if not running or stalled:
+        # Where no step was declared, others may follow, unless whoever works on it ends it as well.
+        is_all_known = operation.declared or any(run.ends for run in operation.runs.values())
+        if not running or stalled or not is_all_known:
             return Outlook(None, stalled)
         ends = [self._end(name, step, now_ms) for name, step in running.items()]
         pending = [n for n, s in operation.steps.items() if s.event.status is Status.PENDING]

@@ -2,6 +2,7 @@
 
 import secrets
 from collections import deque
+from collections.abc import Collection
 
 from sqlalchemy import Delete, String, delete, func, insert, select
 from sqlalchemy.orm import Mapped, mapped_column
@@ -44,15 +45,24 @@ class Timings:
 
     async def keep(self) -> None:
         """Write what is new here, and read what is new there. Raises UnavailableError, and loses nothing."""
-        if self._new:
-            rows = [
-                {**kind._asdict(), **sample._asdict(), "holder": self._holder} for kind, sample in self._new
-            ]
-            async with self._database.writing() as connection:
-                await connection.execute(insert(StepTiming), rows)
-                await connection.execute(_too_many())
-            for _ in rows:
-                self._new.popleft()
+        new, self._new = self._new, deque(maxlen=WAITING_ROWS)
+        try:
+            await self._write(new)
+        except BaseException:
+            new.extend(self._new)
+            self._new = new
+            raise
+        await self._read()
+
+    async def _write(self, new: Collection[tuple[Kind, Sample]]) -> None:
+        if not new:
+            return
+        rows = [{**kind._asdict(), **sample._asdict(), "holder": self._holder} for kind, sample in new]
+        async with self._database.writing() as connection:
+            await connection.execute(insert(StepTiming), rows)
+            await connection.execute(_too_many())
+
+    async def _read(self) -> None:
         others = select(StepTiming).where(StepTiming.id > self._seen, StepTiming.holder != self._holder)
         async with self._database.reading() as connection:
             found = (await connection.execute(others.order_by(StepTiming.id))).all()
