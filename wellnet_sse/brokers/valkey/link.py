@@ -61,16 +61,11 @@ class Link:
         await self.shards.aclose()
 
     async def check(self) -> None:
-        """Whether every node writes, and every bucket has one. Raises UnavailableError."""
-        async with self._patience():
-            for shard in self.shards.all():
-                (reply,) = await shard.exchange([("PING",)])  # refused as well where the disk is full
-                if isinstance(reply, ResponseError):
-                    raise RefusedError from reply
-            nobody = [
-                Call(bucket, scripts.PLACES, (bucket_key(bucket, "heads"),), ()) for bucket in range(BUCKETS)
-            ]
-            await self._ask_all(nobody)
+        """Whether every bucket has a node, and every node writes. Raises UnavailableError."""
+        of_each = {self.shards.of(bucket): bucket for bucket in range(BUCKETS)}
+        await self.ask_all(
+            [Call(bucket, scripts.PROBE, (bucket_key(bucket, "probe"),), ()) for bucket in of_each.values()]
+        )
 
     async def ask(self, call: Call) -> Reply:
         """Run one script that may be run twice; gives its answer. Raises UnavailableError."""

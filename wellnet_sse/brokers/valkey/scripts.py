@@ -34,6 +34,23 @@ RESERVE = _script("time", "reserve")
 
 DUE = _script("due")
 PLACES = _script("places")
+PROBE = _script("probe")
 SILENT = _script("silent")
 
-ALL = (APPEND, LISTING, LOOK, PAGE, STATE, TRIM, ACTIVE, ALIVE, ORPHANS, RENEW, RESERVE, DUE, PLACES, SILENT)
+ALL = (
+    APPEND,
+    LISTING,
+    LOOK,
+    PAGE,
+    STATE,
+    TRIM,
+    ACTIVE,
+    ALIVE,
+    ORPHANS,
+    RENEW,
+    RESERVE,
+    DUE,
+    PLACES,
+    PROBE,
+    SILENT,
+)
