@@ -139,6 +139,11 @@ def banner(page: Page) -> Locator:
     return page.locator("#aviso")
 
 
+async def try_again(page: Page) -> None:
+    """Press the banner's button, also where the page has been quicker and the banner is gone."""
+    await page.locator("#aviso-boton").dispatch_event("click")
+
+
 async def total(page: Page, number: int) -> int:
     """How far the whole bar is."""
     bar = card(page, number).get_by_role("progressbar", name=f"Conexión {number}: avance total", exact=True)

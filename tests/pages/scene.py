@@ -3,7 +3,7 @@
 from playwright.async_api import Page
 
 from tests.harness import RouterControl, ServerProcess
-from tests.pages.browser import Visitor, banner, button, in_step, outcome
+from tests.pages.browser import Visitor, button, in_step, outcome, try_again
 
 INTERRUPTED, COMPLETED, FAILED, RUNNING = 3, 4, 6, (8, 9)
 """The connections whose operations are so."""
@@ -24,7 +24,7 @@ async def end_some(visitor: Visitor, page: Page, server: ServerProcess, router: 
     visitor.is_cut_off = True
     await server.kill()
     await server.start()
-    await banner(page).get_by_role("button", name="Reintentar ahora").click()
+    await try_again(page)
     await visitor.live(page)
     visitor.is_cut_off = False
     await outcome(page, INTERRUPTED, "Interrumpida")

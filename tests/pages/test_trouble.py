@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Route, WebSocket, expect
 
 from tests.harness import RouterControl, ServerProcess, eventually, free_port
-from tests.pages.browser import banner, button, card, in_step, outcome, row, total
+from tests.pages.browser import banner, button, card, in_step, outcome, row, total, try_again
 from tests.pages.conftest import STREAMS, Visit, held_settings
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="package")]
@@ -23,13 +23,13 @@ async def connections(server: ServerProcess) -> int:
         return open_now
 
 
-async def nobody(server: ServerProcess) -> None:
-    """Wait until those of tests before are gone."""
+async def are_open(server: ServerProcess, number: int) -> None:
+    """Wait until there are so many; those that were closed take a moment to be gone."""
 
-    async def gone() -> bool:
-        return await connections(server) == 0
+    async def counted() -> bool:
+        return await connections(server) == number
 
-    await eventually(gone)
+    await eventually(counted)
 
 
 async def test_killed_server_leaves_the_bar_where_it_was_and_the_work_interrupted(
@@ -53,8 +53,9 @@ async def test_killed_server_leaves_the_bar_where_it_was_and_the_work_interrupte
         await outcome(page, 1, "En curso")  # nobody knows better
         await button(page, "Eliminar", 2).click()
         await expect(card(page, 2)).to_contain_text("se enviará en cuanto el servidor responda")
+        await expect(banner(page).get_by_role("button", name="Reintentar ahora")).to_be_enabled()
         await server.start()
-        await banner(page).get_by_role("button", name="Reintentar ahora").click()
+        await try_again(page)
         await visitor.live(page)
         await expect(banner(page)).to_be_hidden()
         await outcome(page, 1, "Interrumpida")
@@ -98,7 +99,7 @@ async def test_without_network_it_says_so_and_misses_nothing(
 async def test_six_tabs_share_one_connection_which_outlives_the_tab_that_holds_it(
     visiting: Visit, server: ServerProcess, router: RouterControl
 ) -> None:
-    await nobody(server)
+    await are_open(server, 0)
     async with visiting() as visitor:
         first, *others = [await visitor.open() for _ in range(TABS)]
         assert await connections(server) == 1
@@ -112,7 +113,7 @@ async def test_six_tabs_share_one_connection_which_outlives_the_tab_that_holds_i
         for page in others:
             await outcome(page, 12, "Completada")
             await visitor.live(page)
-        assert await connections(server) == 1
+        await are_open(server, 1)
 
 
 @pytest.mark.parametrize("way", ["cut", "forbidden"])
