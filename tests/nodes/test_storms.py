@@ -54,10 +54,17 @@ class Ends:
         if part == "valkey":
             await self._valkey.restart()
         elif part == "process":
-            os.kill(self._random.choice(sorted(server.children)), signal.SIGKILL)
+            await killed(server, self._random.choice(sorted(server.children)))
         else:
             await replaced(server)
         self.done.append(part)
+
+
+async def killed(server: ServerProcess, pid: int) -> None:
+    """Kill one process, and wait until another serves in its place."""
+    count = server.log.count("listening")
+    os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: server.log.count("listening") > count, timeout_seconds=20)
 
 
 async def replaced(server: ServerProcess) -> None:
