@@ -2,8 +2,9 @@
 
 Each has a listening socket of its own in one SO_REUSEPORT group, so the system spreads connections evenly;
 but all of them belong to the supervisor, which makes them first and closes them last. So the connections that
-wait in the queue of a process that dies or leaves are not reset: the one that comes in its place finds them
-there. A single socket for all would do that, too, but whoever is woken first takes all that wait on it, and
+wait in the queue of a process that leaves are not reset: the one that comes in its place finds them there.
+The socket of one that died leaves the group until another listens on it: newcomers go to the others.
+A single socket for all would need none of this, but whoever is woken first takes all that wait on it, and
 streams stay where they are.
 """
 
@@ -33,7 +34,7 @@ READY_SECONDS = 60.0
 
 FIRST_PAUSE_SECONDS = 0.1
 LAST_PAUSE_SECONDS = 5.0
-"""The longest wait before one is started again that died before it served; its newcomers wait as long."""
+"""The longest wait before one is started again that died before it served."""
 MARGIN_SECONDS = 5.0
 """How much longer than the grace of its work a process may take to end."""
 
@@ -110,6 +111,9 @@ class _Place:
             if child.ready.is_set():
                 pause = FIRST_PAUSE_SECONDS
             log.error("process_died", extra={"pid": child.pid, "again_in_seconds": pause})
+            async with self._starting:
+                if self._serving is child:
+                    self._turn_away()
             await first_of(self._stop, seconds=pause)
             pause = min(pause * 2, LAST_PAUSE_SECONDS)
             async with self._starting:
@@ -148,6 +152,13 @@ class _Place:
                     for child in running:
                         await child.ended.wait()
         return not any(child.failed for child in running)
+
+    def _turn_away(self) -> None:
+        """Nobody serves here: have newcomers go to the others, until a process listens here again."""
+        for listener in self._listeners:
+            # Once: what is shut down again stays so, and with it all connections that it will ever accept.
+            if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                listener.shutdown(socket.SHUT_RDWR)
 
     async def _start(self) -> _Child | None:
         """Start this program's own command line, with what it inherits; None where the system has no room."""
