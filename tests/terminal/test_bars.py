@@ -43,14 +43,15 @@ async def test_lost_connection_is_said_and_the_picture_goes_on(
     async with Terminal(["watch", "one", *of(server, user)], environment(tmp_path)) as terminal:
         await terminal.shows("nothing has happened yet")
         async with server.http(user=user) as client:
+            await client.post("/api/operaciones", json={"operation_id": "one", "steps": ["copy", "check"]})
             await publish(client, "one", "in_progress", 10)
-        await terminal.shows("in_progress 10")
+        await terminal.shows("in_progress 10", "5 % in all")
         await server.kill()
         await terminal.shows("in_progress 10", "trying again in")
         await server.start()
         async with server.http(user=user) as client:
             await publish(client, "one", "in_progress", 30)
-            screen = await terminal.shows("in_progress 30", "30 % in all")
+            screen = await terminal.shows("in_progress 30", "15 % in all")
             assert "trying again" not in screen
             await publish(client, "one", "error", 0)
             await stop(client, "one")
@@ -65,7 +66,8 @@ async def test_several_operations_are_drawn_and_ended_ones_stay_above(
     async with Terminal(["watch", "--all", *of(server, user)], environment(tmp_path)) as terminal:
         for operation in ("one", "two", "three"):
             await publish(mine, operation, "in_progress", 10)
-        await terminal.shows("one", "two", "three")
+        screen = await terminal.shows("one", "two", "three")
+        assert "% in all" not in screen, "nobody declared how much there is"
         await publish(mine, "two", "completed", 100)
         await stop(mine, "two")
         screen = await terminal.shows("completed  0:0")

@@ -24,15 +24,17 @@ class OperationStory:
     began: float
     updated: float
     steps: dict[str, StepStory] = field(default_factory=dict)
+    declared: bool = False
+    """Whether a step was seen to wait: then all of them are known, as far as can be told from here."""
     outcome: str | None = None
     ended_progress: int | None = None
 
     @property
     def progress(self) -> int | None:
-        """The ending's, or the mean of the steps that were told, rounded down (protocol §5)."""
+        """The ending's, or the mean of the steps, rounded down (protocol §5); None where more may follow."""
         if self.outcome is not None:
             return self.ended_progress
-        if not self.steps:
+        if not self.declared:
             return None
         return sum(step.progress or 0 for step in self.steps.values()) // len(self.steps)
 
@@ -56,6 +58,7 @@ class Story:
             story.outcome, story.ended_progress = str(data["outcome"]), data["progress"]
         else:
             story.outcome = None  # it was opened again, if it had ended
+            story.declared |= data["status"] == "pending"
             story.steps[str(data["step"])] = StepStory(data["status"], data["message"], data["progress"])
         return story
 
