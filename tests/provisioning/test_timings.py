@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from wellnet_sse.progress.paces import KEPT_SAMPLES, Kind, Paces, Sample
-from wellnet_sse.provisioning.timings import Timings
+from wellnet_sse.provisioning.timings import StepTiming, Timings
 from wellnet_sse.storage.database import Database
 
 KIND = Kind("remove-router", "http://router.example")
@@ -38,6 +39,25 @@ async def test_the_newest_of_a_kind_are_kept(database: Database) -> None:
     after = Paces()
     await Timings(database, after).keep()
     assert after.of(KIND) == tuple(SAMPLES[5:])
+    assert await rows(database) == KEPT_SAMPLES + 1
+
+
+async def test_however_many_kinds_there_are_the_newest_are_kept(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wellnet_sse.provisioning.timings.KEPT_ROWS", 10)
+    known = Paces()
+    timings = Timings(database, known)
+    for number in range(30):
+        known.add(Kind(f"made-up-{number}"), Sample(1, 1))
+    await timings.keep()
+    assert await rows(database) == 10
+
+
+async def rows(database: Database) -> int:
+    """How many are kept."""
+    async with database.reading() as connection:
+        return len((await connection.execute(select(StepTiming.id))).all())
 
 
 async def test_nothing_is_lost_while_the_database_is_away(tmp_path: Path) -> None:
