@@ -96,6 +96,32 @@ async def test_without_network_it_says_so_and_misses_nothing(
         await expect(row(page, number)).to_contain_text("Eliminada")
 
 
+async def test_order_that_waits_for_the_network_can_be_withdrawn(
+    visiting: Visit, server: ServerProcess
+) -> None:
+    async with visiting() as visitor:
+        page = await visitor.open()
+        visitor.is_cut_off = True
+        await visitor.context.set_offline(True)
+        await button(page, "Eliminar", 19).click()
+        await outcome(page, 19, "Enviando…")
+        async with page.expect_request("**/cancelar"):  # it may have arrived all the same
+            await card(page, 19).get_by_role("button", name="Cancelar").click()
+        await outcome(page, 19, "Retirada")
+        await visitor.context.set_offline(False)
+        await visitor.live(page)
+        visitor.is_cut_off = False
+        await button(page, "Eliminar", 20).click()
+        await outcome(page, 20, "Completada")
+        await outcome(page, 19, "Retirada")
+        await expect(row(page, 19)).to_contain_text("Activa")
+        async with server.http(user=visitor.user) as http:
+            (only,) = (await http.get("/api/operaciones")).json()["operations"]
+        assert only["operation_id"].startswith("eliminar-conexion-20-")
+        await card(page, 19).get_by_role("button", name="Cerrar").click()
+        await expect(card(page, 19)).to_have_count(0)
+
+
 async def test_six_tabs_share_one_connection_which_outlives_the_tab_that_holds_it(
     visiting: Visit, server: ServerProcess, router: RouterControl
 ) -> None:

@@ -16,8 +16,9 @@ import { OUTCOMES, STATUSES, beforeMessage, duration, inWords, percent, stepName
 const RETRIED = ['failed', 'interrupted', 'expired', 'lost'];
 
 /** What an entry is at, as one word: an outcome, or a word of the page's own. @param {Entry} entry */
-export function phase({ state, sending, cancelling, refusal }) {
+export function phase({ state, sending, withdrawn, cancelling, refusal }) {
   if (refusal !== null) return 'refused';
+  if (withdrawn) return 'withdrawn';
   if (sending || state === null) return 'sending';
   if (state.outcome !== null) return state.outcome;
   return cancelling ? 'cancelling' : 'running';
@@ -26,6 +27,7 @@ export function phase({ state, sending, cancelling, refusal }) {
 /** @type {Record<string, string>} */
 const PHASES = {
   refused: 'No aceptada',
+  withdrawn: 'Retirada',
   sending: 'Enviando…',
   running: 'En curso',
   cancelling: 'Cancelando…',
@@ -143,6 +145,7 @@ export class Card {
   #explanation(at, isLive) {
     const { refusal } = this.#entry;
     if (refusal !== null) return refusal;
+    if (at === 'withdrawn') return 'La orden ya no se envía. Si aun así había llegado al servidor, aquí se verá.';
     if (at === 'sending') {
       return isLive ? 'Enviando la orden al servidor…' : 'La orden se enviará en cuanto el servidor responda.';
     }
@@ -159,8 +162,8 @@ export class Card {
   #showButtons(at) {
     const ours = this.#entry.idConexion !== null;
     const shown = {
-      cancel: at === 'running',
-      retry: ours && (RETRIED.includes(at) || at === 'refused'),
+      cancel: at === 'running' || this.#entry.sending,
+      retry: ours && (RETRIED.includes(at) || at === 'refused' || at === 'withdrawn'),
       again: ours && at === 'cancelled',
       close: !isRunning(this.#entry),
     };

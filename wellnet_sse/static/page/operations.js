@@ -15,11 +15,13 @@ import { read } from './reading.js';
  *   estimate: {p50: number, p90: number} | null,
  *   stalled: readonly string[],
  *   sending: boolean,
+ *   withdrawn: boolean,
  *   cancelling: boolean,
  *   refusal: string | null,
  * }} Entry `startedAt` and `endedAt`: of this attempt, in the server's milliseconds since 1970; `estimate`: when it
- *   ends, one time in two and nine in ten; `stalled`: its steps that are silent for longer than usual; `refusal`: why
- *   the server did not take an order
+ *   ends, one time in two and nine in ten; `stalled`: its steps that are silent for longer than usual;
+ *   `withdrawn`: the order was called back before the server had said that it took it; `refusal`: why the server did
+ *   not take an order
  */
 
 const ENDPOINT = '/api/conexiones/eliminar';
@@ -47,13 +49,15 @@ export function cleanupOf(operationId) {
 }
 
 /** @param {Entry} entry */
-export const isRunning = ({ state, sending, refusal }) =>
-  refusal === null && (sending || state === null || state.outcome === null);
+export const isRunning = ({ state, sending, withdrawn, refusal }) =>
+  refusal === null && !withdrawn && (sending || state === null || state.outcome === null);
 
 export class Operations extends EventTarget {
   #client;
   /** @type {Map<string, Entry>} */
   #entries = new Map();
+  /** @type {WeakMap<Entry, AbortController>} what calls back the order that is on its way */
+  #orders = new WeakMap();
   /** How much this machine's clock is ahead of the server's, as far as can be told. */
   #aheadMs = Infinity;
   #isLive = false;
@@ -115,6 +119,7 @@ export class Operations extends EventTarget {
 
   /** Begins nothing more of it. @param {Entry} entry */
   async cancel(entry) {
+    if (entry.sending) return this.#withdraw(entry);
     entry.cancelling = true;
     entry.refusal = null;
     this.#tell(entry);
@@ -125,6 +130,18 @@ export class Operations extends EventTarget {
       this.dispatchEvent(new MessageEvent('refused', { data: { entry, message: sentence(error) } }));
       this.#tell(entry);
     }
+  }
+
+  /**
+   * It is sent no more. Whether it arrived cannot be known from here, so that the server is told as well.
+   * @param {Entry} entry
+   */
+  async #withdraw(entry) {
+    Object.assign(entry, { sending: false, withdrawn: true, startedAt: null });
+    this.#orders.get(entry)?.abort();
+    this.#tell(entry);
+    // Without an answer, or where the server does not know of it, there is no more to be done.
+    await this.#client.cancel(entry.operationId).catch(() => {});
   }
 
   /** @param {Entry} entry */
@@ -139,11 +156,15 @@ export class Operations extends EventTarget {
    */
   async #send(entry, idConexion) {
     const { operationId } = entry;
-    Object.assign(entry, { sending: true, refusal: null, cancelling: false, startedAt: this.now(), endedAt: null });
+    const order = new AbortController();
+    this.#orders.set(entry, order);
+    Object.assign(entry, { sending: true, withdrawn: false, refusal: null, cancelling: false });
+    Object.assign(entry, { startedAt: this.now(), endedAt: null });
     this.#tell(entry);
     try {
-      await this.#client.run(ENDPOINT, { id_conexion: idConexion }, { operationId });
+      await this.#client.run(ENDPOINT, { id_conexion: idConexion }, { operationId, signal: order.signal });
     } catch (error) {
+      if (order.signal.aborted) return;
       entry.refusal = sentence(error);
     }
     entry.sending = false;
@@ -170,7 +191,7 @@ export class Operations extends EventTarget {
   /** @param {Entry} entry */
   #update(entry) {
     entry.state = this.#client.operation(entry.operationId);
-    entry.sending = false;
+    entry.sending = entry.withdrawn = false;
     this.#tell(entry);
   }
 
@@ -215,6 +236,7 @@ export class Operations extends EventTarget {
         estimate: null,
         stalled: [],
         sending: false,
+        withdrawn: false,
         cancelling: false,
         refusal: null,
       };
