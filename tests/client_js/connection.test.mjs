@@ -327,14 +327,15 @@ describe('a machine that', () => {
     assert.equal(client.connection.state, 'reconnecting');
   });
 
-  test('slept opens its stream anew, without a word', async () => {
+  test('slept opens its stream anew, and is not live before that is', async () => {
     const { clock, EventSource, states } = await livePage();
     const [old] = EventSource.opened;
     await clock.sleep(600_000);
     assert.ok(old.isClosed);
     assert.equal(EventSource.last.cursor, 'a-1');
+    assert.deepEqual(states.at(-1), { state: 'reconnecting', reason: null, transport: null, retryAt: null });
     EventSource.last.say('live', 'a-1');
-    assert.deepEqual(names(states), ['connecting', 'live']);
+    assert.deepEqual(names(states), ['connecting', 'live', 'reconnecting', 'live']);
   });
 
   test('is looked at again opens anew only where it slept', async () => {

@@ -193,6 +193,24 @@ describe('a tab that leads', () => {
     assert.equal(frozen.EventSource.opened.length, 1);
   });
 
+  test('but is held by a dialog is replaced before long, by a tab that nobody has touched', async (t) => {
+    const { open } = tabs(t, newUser());
+    let isHeld = false;
+    const held = open({ isFrozen: () => isHeld });
+    await eventually(() => held.EventSource.last);
+    held.EventSource.last.say('live', 'a-1');
+    const [second, hidden] = [open(), open()];
+    for (const { client } of [second, hidden]) await eventually(() => client.connection.state === 'live');
+    hidden.window.document.visibilityState = 'hidden';
+    for (const { clock } of [second, hidden]) await clock.pass(8000);
+    await eventually(() => second.clock.timers.size === 1, 'it was answered');
+    isHeld = true;
+    for (const { clock } of [second, hidden]) await clock.pass(8000 + 3000);
+    await eventually(() => second.EventSource.last);
+    assert.equal(second.EventSource.last.cursor, 'a-1');
+    assert.equal(hidden.EventSource.last, undefined);
+  });
+
   test('tells the others how the connection is, also that it is refused, and tries again for them', async (t) => {
     const { open } = tabs(t, newUser());
     const first = open();

@@ -96,6 +96,24 @@ async def test_without_network_it_says_so_and_misses_nothing(
         await expect(row(page, number)).to_contain_text("Eliminada")
 
 
+async def test_silent_stream_is_doubted_where_nothing_else_answers(
+    visiting: Visit, router: RouterControl
+) -> None:
+    async with visiting() as visitor:
+        page = await visitor.open()
+        await router.behave("unreachable")
+        await button(page, "Eliminar", 21).click()
+        await in_step(page, 21, "Router")
+        visitor.is_cut_off = True
+        async with page.expect_request("**/sse/progress?*"):
+            await page.route("**/api/operaciones?limit=100", lambda route: route.abort())
+        await page.unroute("**/api/operaciones?limit=100")
+        await visitor.live(page)
+        await expect(banner(page)).to_be_hidden()
+        await router.behave("normal")
+        await outcome(page, 21, "Completada")
+
+
 async def test_order_that_waits_for_the_network_can_be_withdrawn(
     visiting: Visit, server: ServerProcess
 ) -> None:

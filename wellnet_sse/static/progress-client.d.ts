@@ -122,7 +122,8 @@ export type Transport = 'sse' | 'websocket';
  * - `connecting`: on the way to the first `live`;
  * - `live`: up to date, and told of everything from here on;
  * - `offline`: the browser has no network (it is tried all the same);
- * - `reconnecting`: cut off, it will try again at `retryAt`, and miss nothing by it;
+ * - `reconnecting`: cut off, it will try again at `retryAt`, and miss nothing by it; without a `reason` it only looks
+ *   whether all is well: after sleep, long silence, or `reconnect`;
  * - `closed`: nothing is watched, or the server refuses this user (`reason: 'refused'`, see `reconnect`).
  */
 export type ConnectionState = 'connecting' | 'live' | 'offline' | 'reconnecting' | 'closed';
@@ -213,7 +214,7 @@ export interface Timing {
   silenceMs: number;
   /** Timers that are late by so much mean that the machine slept: the stream is opened anew. Default 90 000. */
   sleepMs: number;
-  /** How often the two are looked at. Default 5000. */
+  /** How often the two are looked at, and, beyond `tabAnswerMs`, whether the tab that leads is there. Default 5000. */
   tickMs: number;
   /** How long the tab that holds the connection may take to answer another tab. Default 3000. */
   tabAnswerMs: number;

@@ -76,6 +76,7 @@ export class ProgressClient extends EventTarget {
       env,
       name: `wellnet-progress ${this.#server.url} ${this.#userId}`,
       answerMs: this.#timing.tabAnswerMs,
+      everyMs: this.#timing.tickMs + this.#timing.tabAnswerMs,
       onLead: () => this.#connection.open(),
       onFollow: () => {
         this.#connection.close();

@@ -99,10 +99,11 @@ export class Connection {
     this.#status = { ...this.#status, state: 'closed' };
   }
 
-  /** Opens a new stream from the cursor now, without a word: nothing is lost by it, and it may be as live. */
+  /** Opens a new stream from the cursor now; nothing is lost by it. Until that is live, nobody can say that it is. */
   renew() {
     if (this.#status.state === 'closed') return;
     this.#drop();
+    if (this.#status.state === 'live') this.#tell({ state: 'reconnecting', reason: null });
     this.#start();
   }
 

@@ -5,7 +5,7 @@
  * @import {ConnectionStatus, Environment, ProgressMessage} from './progress-client.js'
  * @import {Snapshot} from './progress-history.js'
  *
- * @typedef {{type: 'hello'} | {type: 'reconnect'}} Question
+ * @typedef {{type: 'hello'} | {type: 'there?'} | {type: 'reconnect'}} Question
  * @typedef {{type: 'state', snapshot: Snapshot, status: ConnectionStatus}
  *   | {type: 'message', message: ProgressMessage}
  *   | {type: 'status', status: ConnectionStatus}} Word what the leader says
@@ -15,6 +15,7 @@ export class Tabs {
   #env;
   #name;
   #answerMs;
+  #everyMs;
   #onLead;
   #onFollow;
   #onReconnect;
@@ -30,18 +31,21 @@ export class Tabs {
   #release = () => {};
   /** @type {unknown} */
   #patience = null;
+  /** @type {unknown} */
+  #asking = null;
 
   /**
    * @param {{
-   *   env: Environment, name: string, answerMs: number, onLead: () => void, onFollow: () => void,
-   *   onReconnect: () => void, onTold: (word: Word) => void,
+   *   env: Environment, name: string, answerMs: number, everyMs: number, onLead: () => void,
+   *   onFollow: () => void, onReconnect: () => void, onTold: (word: Word) => void,
    *   describe: () => {snapshot: Snapshot, status: ConnectionStatus},
-   * }} parts
+   * }} parts `everyMs`: how often a tab that follows makes sure that it is led; longer than `answerMs`
    */
-  constructor({ env, name, answerMs, onLead, onFollow, onReconnect, onTold, describe }) {
+  constructor({ env, name, answerMs, everyMs, onLead, onFollow, onReconnect, onTold, describe }) {
     this.#env = env;
     this.#name = name;
     this.#answerMs = answerMs;
+    this.#everyMs = everyMs;
     this.#onLead = onLead;
     this.#onFollow = onFollow;
     this.#onReconnect = onReconnect;
@@ -61,6 +65,7 @@ export class Tabs {
     this.#channel.onmessage = ({ data }) => this.#listen(data);
     window?.document?.addEventListener('visibilitychange', this.#greet);
     window?.addEventListener('pageshow', this.#greet);
+    this.#asking = this.#env.setInterval(() => this.#ask('there?'), this.#everyMs);
     this.#queue();
     this.#greet();
   }
@@ -70,6 +75,7 @@ export class Tabs {
     this.#isIn = this.#leads = this.#isInStep = false;
     window?.document?.removeEventListener('visibilitychange', this.#greet);
     window?.removeEventListener('pageshow', this.#greet);
+    this.#env.clearInterval(this.#asking);
     this.#env.clearTimeout(this.#patience);
     this.#membership.abort();
     this.#release();
@@ -89,19 +95,27 @@ export class Tabs {
     this.#channel?.postMessage({ type: 'reconnect' });
   }
 
-  /** Asks whoever leads for the state. A leader that is frozen does not answer and is replaced. */
-  #greet = () => {
+  /** Asks whoever leads for the state. */
+  #greet = () => this.#ask('hello');
+
+  /**
+   * A leader that is frozen, or held by a dialog, does not answer and is replaced.
+   * @param {'hello' | 'there?'} type
+   */
+  #ask(type) {
     if (this.#leads || this.#env.window?.document?.visibilityState === 'hidden') return;
-    this.#channel?.postMessage({ type: 'hello' });
+    this.#channel?.postMessage({ type });
     this.#env.clearTimeout(this.#patience);
     this.#patience = this.#env.setTimeout(() => this.#queue({ steal: true }), this.#answerMs);
-  };
+  }
 
   /** @param {Word | Question} message */
   #listen(message) {
     switch (message.type) {
       case 'hello':
         return this.tell({ type: 'state', ...this.#describe() });
+      case 'there?':
+        return this.tell({ type: 'status', status: this.#describe().status });
       case 'reconnect':
         if (this.#leads) this.#onReconnect();
         return;

@@ -1,6 +1,7 @@
 // The operations of this page: what the client knows of each, and what only the page knows, such as that an order
 // is still on its way. It says `changed` for each that is now different; showing that is for others.
 
+import { ProgressError } from '../progress-server.js';
 import { read } from './reading.js';
 
 /**
@@ -31,6 +32,8 @@ const OF_CONNECTION = new RegExp(`^${KIND}-(\\d{1,18})-`);
 /** How many operations are looked up for what events do not tell, and how often while any runs. */
 const LOOKED_UP = 100;
 const LOOK_MS = 2000;
+/** What takes longer is no answer. */
+const PATIENCE_MS = 10_000;
 
 /** The connection that an operation of this page removes. @param {string} operationId */
 export function connectionOf(operationId) {
@@ -61,6 +64,8 @@ export class Operations extends EventTarget {
   /** How much this machine's clock is ahead of the server's, as far as can be told. */
   #aheadMs = Infinity;
   #isLive = false;
+  /** How much the stream has said. */
+  #heard = 0;
   #isLooking = false;
 
   /** @param {ProgressClient} client */
@@ -76,6 +81,7 @@ export class Operations extends EventTarget {
     watch.addEventListener('operation', ({ data }) => this.#hearEnding(data));
     watch.addEventListener('live', () => {
       this.#isLive = true;
+      this.#heard += 1;
       this.#lookUp({ joins: true });
     });
     setInterval(() => {
@@ -190,6 +196,7 @@ export class Operations extends EventTarget {
 
   /** @param {Entry} entry */
   #update(entry) {
+    this.#heard += 1;
     entry.state = this.#client.operation(entry.operationId);
     entry.sending = entry.withdrawn = false;
     this.#tell(entry);
@@ -202,9 +209,11 @@ export class Operations extends EventTarget {
   async #lookUp({ joins = false } = {}) {
     if (this.#isLooking && !joins) return;
     this.#isLooking = true;
+    const heard = this.#heard;
     try {
       const { userId } = this.#client;
-      const { operations } = await read(`/api/operaciones?limit=${LOOKED_UP}`, { userId });
+      const signal = AbortSignal.timeout(PATIENCE_MS);
+      const { operations } = await read(`/api/operaciones?limit=${LOOKED_UP}`, { userId, signal });
       for (const { operation_id, outcome, started_at, estimate, steps } of operations) {
         const entry = this.#entries.get(operation_id);
         if (!entry || outcome !== null || entry.state?.outcome !== null) continue;
@@ -213,8 +222,11 @@ export class Operations extends EventTarget {
         entry.stalled = steps.filter(isStalled).map((/** @type {StepProgress} */ { step }) => step);
         this.#tell(entry);
       }
-    } catch {
-      // Then it counts from the first event that was seen, and nothing is foreseen.
+    } catch (error) {
+      // Then it counts from the first event that was seen, and nothing is foreseen. But where nothing answers, the
+      // stream may be as dead.
+      const isSilent = error instanceof ProgressError && error.status === 0 && heard === this.#heard;
+      if (isSilent && this.#isLive) this.#client.reconnect();
     }
     this.#isLooking = false;
   }

@@ -66,7 +66,8 @@ export const SIGNALS = {
 export function trouble({ state, reason }) {
   if (state === 'offline') return 'Sin red. El trabajo sigue en el servidor; al volver la red se verá cómo va.';
   if (state === 'closed') return reason === 'refused' ? 'El servidor no admite a este usuario, o su sesión terminó: entre de nuevo y reintente.' : null;
-  if (state !== 'reconnecting') return null;
+  // Without a reason it only makes sure: what is wrong is said a moment later.
+  if (state !== 'reconnecting' || reason === null) return null;
   switch (reason) {
     case 'busy':
       return 'El servidor está ocupado o hay demasiadas ventanas abiertas de este usuario. Se reintenta solo.';
