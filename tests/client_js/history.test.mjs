@@ -157,6 +157,14 @@ test('an operation that ended before is taken in, unless the stream will tell it
   assert.equal(history.operation('old').outcome, null);
 });
 
+test('an operation that took longer than hundreds of others is not forgotten with its ending', () => {
+  const history = new History();
+  taken(history, step('a-1', 'long', 's'));
+  for (let n = 1; n < 300; n += 1) taken(history, step(`a-${2 * n}`, `op-${n}`, 's'), ending(`a-${2 * n + 1}`, `op-${n}`));
+  taken(history, ending('a-1000', 'long'));
+  assert.equal(history.operation('long').outcome, 'completed');
+});
+
 test('only the latest ended operations are kept', () => {
   const history = new History();
   for (let n = 0; n < 300; n += 1) taken(history, step(`a-${2 * n}`, `op-${n}`, 's'), ending(`a-${2 * n + 1}`, `op-${n}`));

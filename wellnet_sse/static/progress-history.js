@@ -243,6 +243,8 @@ export class History {
    */
   #keep(operationId, known) {
     known.view = null;
+    // Those that ended are in the order of their endings.
+    if (known.ending) this.#operations.delete(operationId);
     this.#operations.set(operationId, known);
     if (!known.ending) return;
     const ended = [...this.#operations].filter(([, it]) => it.ending);
