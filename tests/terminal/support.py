@@ -172,6 +172,12 @@ def refusal(status: str, *headers: str, body: str = "{}") -> bytes:
     return ("\r\n".join([*lines, f"Content-Length: {len(body)}", "", body])).encode()
 
 
+def answer(body: str, *, status: str = "200 OK", media_type: str = "application/json") -> bytes:
+    """Return an answer that is whole."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Type: {media_type}", "Connection: close"]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", body]).encode()
+
+
 def event(seq: int, message: str, *, step: str = "copy", epoch: str = "k") -> str:
     """Return the block of an event of operation `one`."""
     data = (

@@ -5,13 +5,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.terminal.support import GAP, ScriptedServer, ending, event, live, refusal, stream
+from tests.terminal.support import GAP, ScriptedServer, answer, ending, event, live, refusal, stream
 from wellnet_sse.progress.events import UserId
 from wellnet_sse.terminal.exits import LostError, RefusedError, UnreachableError
 from wellnet_sse.terminal.following import Following, Start, Told, Waiting
 from wellnet_sse.terminal.remote import BusyError, Patience, Remote
 
 DRAIN = 'event: end\ndata: {"reason":"drain"}'
+OVER = b"HTTP/1.1 204 No Content\r\n\r\n"
 SLOW = 'event: end\ndata: {"reason":"slow"}'
 
 
@@ -120,10 +121,47 @@ async def test_an_ending_that_a_reopening_followed_is_not_the_last() -> None:
 
 
 async def test_nothing_more_to_tell_is_asked_for_the_outcome() -> None:
-    state = b'{"outcome":"failed","progress":33}'
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
-    server = ScriptedServer(stream(event(1, "a")), b"HTTP/1.1 204 No Content\r\n\r\n", head + state)
+    state = answer('{"outcome":"failed","progress":33}')
+    server = ScriptedServer(stream(event(1, "a")), OVER, state)
     assert await told(server) == ["a", "(the stream ended)", "failed"]
+
+
+async def test_what_was_opened_again_meanwhile_is_followed_on() -> None:
+    state = answer('{"outcome":null,"progress":33}')
+    server = ScriptedServer(stream(event(1, "a")), OVER, state, stream(event(3, "b"), ending(4)))
+    assert await told(server) == [
+        "a", "(the stream ended)", "(the operation was opened again)", "b", "completed",
+    ]  # fmt: skip
+
+
+PAGE = answer("<html>", media_type="text/html")
+START = Start("/api/conexiones/eliminar", {"id_conexion": 3})
+
+
+@pytest.mark.parametrize("operation_id", ["one", None])
+@pytest.mark.parametrize("given", [PAGE, answer('{"success":true}'), answer("[]")])
+async def test_what_is_no_stream_is_no_ending(given: bytes, operation_id: str | None) -> None:
+    """A wrong --url, or a proxy that wants people to log in, often answers 200 to anything."""
+    with pytest.raises(RefusedError, match="no wellnet-sse server"):
+        await told(ScriptedServer(given), operation_id)
+
+
+async def test_nothing_is_over_where_all_is_followed() -> None:
+    with pytest.raises(RefusedError, match="no wellnet-sse server"):
+        await told(ScriptedServer(OVER), None)
+
+
+@pytest.mark.parametrize("given", [PAGE, answer('{"success":false}'), answer("7"), OVER])
+async def test_what_does_not_say_that_the_work_is_done_is_no_answer_to_it(given: bytes) -> None:
+    server = ScriptedServer(given, PAGE)
+    with pytest.raises(RefusedError, match="no wellnet-sse server"):
+        await told(server, start=START)
+
+
+async def test_work_whose_history_is_gone_is_answered_alone() -> None:
+    assert await told(ScriptedServer(answer('{"success":true,"message":"Hecho"}')), start=START) == [
+        "completed"
+    ]
 
 
 async def test_a_post_that_was_cut_off_is_not_sent_again_where_it_has_begun() -> None:

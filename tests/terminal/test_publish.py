@@ -7,10 +7,11 @@ import pytest
 
 from tests.conftest import MakeServer
 from tests.harness import ServerProcess, eventually, free_port
-from tests.terminal.support import Piped, ScriptedServer, ran, refusal
+from tests.terminal.support import Piped, ScriptedServer, answer, ran, refusal
 from tests.terminal.test_watch import of
 
 PUBLISH = ["publish", "one", "copy", "in_progress", "--progress", "40", "--message", "Copiando..."]
+KEPT = answer('{"cursor":"k-1"}', status="201 Created")
 
 
 async def test_step_is_published(server: ServerProcess, mine: httpx.AsyncClient, user: int) -> None:
@@ -34,8 +35,7 @@ async def test_refusal_is_said(server: ServerProcess, user: int) -> None:
 
 
 async def test_lost_answer_makes_no_second_event() -> None:
-    kept = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
-    server = ScriptedServer(b"", refusal("503 Busy", "Retry-After: 0"), kept)
+    server = ScriptedServer(b"", refusal("503 Busy", "Retry-After: 0"), KEPT)
     async with server.serving():
         piped = await ran(*PUBLISH, "--url", server.url, "--user", "7")
     assert piped.process.returncode == 0
@@ -46,6 +46,25 @@ async def test_lost_answer_makes_no_second_event() -> None:
         if line.lower().startswith("idempotency-key")
     }
     assert (len(server.requests), len(keys)) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        answer("<html>", media_type="text/html"),
+        answer('{"cursor":"k-1"}'),
+        answer("{}", status="201 Created"),
+        answer("", status="204 No Content"),
+        answer("<html>", status="404 Not Found", media_type="text/html"),
+    ],
+)
+async def test_only_what_the_server_says_it_keeps_counts_as_kept(given: bytes) -> None:
+    """A wrong --url often answers 200, to anything."""
+    server = ScriptedServer(given)
+    async with server.serving():
+        piped = await ran(*PUBLISH, "--url", server.url, "--user", "7")
+    assert piped.process.returncode == 1
+    assert "no wellnet-sse server" in piped.errors
 
 
 async def test_server_that_is_away_is_waited_for(make_server: MakeServer, user: int) -> None:
@@ -68,8 +87,7 @@ async def test_token_comes_from_a_file_or_the_environment(
     file = tmp_path / "token"
     file.write_text("of-file\n")
     monkeypatch.setenv("WELLNET_TOKEN", "of-environment")
-    kept = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
-    server = ScriptedServer(kept)
+    server = ScriptedServer(KEPT)
     async with server.serving():
         for options in (["--token-file", str(file)], []):
             assert (await ran(*PUBLISH, "--url", server.url, *options)).process.returncode == 0

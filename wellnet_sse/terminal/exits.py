@@ -48,6 +48,13 @@ class RefusedError(click.ClickException):
     exit_code = Exit.REFUSED
 
 
+class StrangerError(RefusedError):
+    """Somebody else's server answers there: a proxy's page, or another application."""
+
+    def __init__(self) -> None:
+        super().__init__("What answers at --url is no wellnet-sse server")
+
+
 class UnreachableError(click.ClickException):
     """Nobody answered for as long as we were to wait."""
 

@@ -13,8 +13,16 @@ import httpx
 
 from wellnet_sse.progress.events import Cursor
 from wellnet_sse.terminal.event_stream import Block, EventStream
-from wellnet_sse.terminal.exits import LostError
-from wellnet_sse.terminal.remote import FIRST_WAIT_SECONDS, BusyError, Patience, Remote, check, trouble
+from wellnet_sse.terminal.exits import LostError, StrangerError
+from wellnet_sse.terminal.remote import (
+    FIRST_WAIT_SECONDS,
+    BusyError,
+    Patience,
+    Remote,
+    body_of,
+    check,
+    trouble,
+)
 
 _CLOSED = {
     "drain": "the server is restarting",
@@ -96,7 +104,7 @@ class Following:
                 await check(response)
                 self._measure_clock(response)
                 self._start = None
-                if response.status_code == 204 or not _is_stream(response):
+                if not _is_stream(response):
                     yield await self._ending_without_stream(response)
                     return
                 stream = EventStream()
@@ -132,15 +140,22 @@ class Following:
         """The ending of what has nothing more to tell.
 
         A stream says so with 204. A repeated POST answers alone where the history of its operation is gone.
+        Raises StrangerError where it is neither, BusyError where the operation was opened again meanwhile.
         """
-        if response.status_code != 204:
-            outcome, progress = ("completed" if response.is_success else "failed"), None
-        else:
-            state = await self._remote.ask("GET", f"/api/operaciones/{quote(self._operation_id or '')}")
+        one, progress = self._operation_id, None
+        if response.status_code == 204 and one is not None:
+            state = await self._remote.ask("GET", f"/api/operaciones/{quote(one)}")
             if state.status_code == 404:
-                raise LostError(f"The server does not know {self._operation_id} any more")
-            outcome, progress = state.json()["outcome"], state.json()["progress"]
-        data = {"operation_id": self._operation_id, "outcome": outcome, "progress": progress}
+                raise LostError(f"The server does not know {one} any more")
+            told = await body_of(state)
+            outcome, progress = told.get("outcome"), told.get("progress")
+            if outcome is None:
+                raise BusyError("the operation was opened again")
+        elif response.request.method == "POST" and (await body_of(response)).get("success") is True:
+            outcome = "completed"
+        else:
+            raise StrangerError
+        data = {"operation_id": one, "outcome": outcome, "progress": progress}
         return Told("operation", None, data, final=True)
 
     def _told(self, block: Block) -> Told | None:

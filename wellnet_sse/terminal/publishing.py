@@ -7,9 +7,9 @@ from urllib.parse import quote
 import click
 
 from wellnet_sse.progress.events import Status
-from wellnet_sse.terminal.exits import Exit, RefusedError
+from wellnet_sse.terminal.exits import Exit, StrangerError
 from wellnet_sse.terminal.options import Address, complete, of_server, operation_id, step_name
-from wellnet_sse.terminal.remote import insist
+from wellnet_sse.terminal.remote import body_of, insist
 
 
 @click.command(epilog="Exit code: 0 when the event is kept, 1 refused, 2 wrong usage, 7 unreachable.")
@@ -35,6 +35,6 @@ async def _publish(address: Address, path: str, body: dict[str, object]) -> Exit
         headers = {"Idempotency-Key": secrets.token_hex(16)}
         attempt = functools.partial(remote.ask, "POST", path, json=body, headers=headers)
         response = await insist(attempt, address.patience, functools.partial(click.echo, err=True))
-    if response.status_code == 404:
-        raise RefusedError("There is no such path at --url")
+    if response.status_code != 201 or "cursor" not in await body_of(response):
+        raise StrangerError
     return Exit.COMPLETED

@@ -2,6 +2,7 @@
 
 import asyncio
 import email.utils
+import json
 import random
 import ssl
 import time
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from wellnet_sse.terminal.exits import RefusedError, UnreachableError
+from wellnet_sse.terminal.exits import RefusedError, StrangerError, UnreachableError
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 60.0
@@ -96,6 +97,17 @@ async def check(response: httpx.Response) -> None:
     if status in _AGAIN:
         raise BusyError(told, retry_after_seconds=_retry_after(response))
     raise RefusedError(f"The server answered {told}")
+
+
+async def body_of(response: httpx.Response) -> dict[str, Any]:
+    """The JSON object of an answer. Raises StrangerError where there is none."""
+    try:
+        body = json.loads(await response.aread())
+    except ValueError:
+        raise StrangerError from None
+    if not isinstance(body, dict):
+        raise StrangerError
+    return body
 
 
 def trouble(error: httpx.TransportError) -> str:
