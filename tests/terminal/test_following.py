@@ -12,6 +12,9 @@ from wellnet_sse.terminal.following import Following, Start, Told, Waiting
 from wellnet_sse.terminal.remote import BusyError, Patience, Remote
 
 DRAIN = 'event: end\ndata: {"reason":"drain"}'
+PAGE = answer("<html>", media_type="text/html")
+START = Start("/api/conexiones/eliminar", {"id_conexion": 3})
+NEW = START._replace(is_new=True)
 OVER = b"HTTP/1.1 204 No Content\r\n\r\n"
 SLOW = 'event: end\ndata: {"reason":"slow"}'
 
@@ -34,6 +37,11 @@ def _short(it: Told | Waiting) -> str:
     if isinstance(it, Waiting):
         return f"({it.reason})"
     return str(it.data.get("message") or it.data.get("outcome") or it.event)
+
+
+def at(seq: int) -> bytes:
+    """Return an operation's state, whose last event is that."""
+    return answer(f'{{"cursor":"k-{seq}"}}')
 
 
 def sent_cursors(server: ScriptedServer) -> list[str | None]:
@@ -134,10 +142,6 @@ async def test_what_was_opened_again_meanwhile_is_followed_on() -> None:
     ]  # fmt: skip
 
 
-PAGE = answer("<html>", media_type="text/html")
-START = Start("/api/conexiones/eliminar", {"id_conexion": 3})
-
-
 @pytest.mark.parametrize("operation_id", ["one", None])
 @pytest.mark.parametrize("given", [PAGE, answer('{"success":true}'), answer("[]")])
 async def test_what_is_no_stream_is_no_ending(given: bytes, operation_id: str | None) -> None:
@@ -155,31 +159,51 @@ async def test_nothing_is_over_where_all_is_followed() -> None:
 async def test_what_does_not_say_that_the_work_is_done_is_no_answer_to_it(given: bytes) -> None:
     server = ScriptedServer(given, PAGE)
     with pytest.raises(RefusedError, match="no wellnet-sse server"):
-        await told(server, start=START)
+        await told(server, start=NEW)
 
 
 async def test_work_whose_history_is_gone_is_answered_alone() -> None:
-    assert await told(ScriptedServer(answer('{"success":true,"message":"Hecho"}')), start=START) == [
+    assert await told(ScriptedServer(answer('{"success":true,"message":"Hecho"}')), start=NEW) == [
         "completed"
     ]
 
 
+def asked(server: ScriptedServer) -> list[str]:
+    """The method of each request."""
+    return [head.split()[0] for head in server.requests]
+
+
 async def test_a_post_that_was_cut_off_is_not_sent_again_where_it_has_begun() -> None:
-    begun = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
-    server = ScriptedServer(b"", begun, stream(event(1, "a"), ending(2)))
-    start = Start("/api/conexiones/eliminar", {"id_conexion": 3})
-    assert await told(server, start=start) == ["(the connection was cut)", "a", "completed"]
-    assert [head.split()[0] for head in server.requests] == ["POST", "GET", "GET"]
+    server = ScriptedServer(b"", at(1), stream(event(1, "a"), ending(2)))
+    assert await told(server, start=NEW) == ["(the connection was cut)", "a", "completed"]
+    assert asked(server) == ["POST", "GET", "GET"]
 
 
 async def test_a_post_that_began_nothing_is_sent_again() -> None:
-    server = ScriptedServer(
-        refusal("503 Busy", "Retry-After: 0"), refusal("404 Not Found"), stream(event(1, "a"), ending(2))
-    )
-    start = Start("/api/conexiones/eliminar", {"id_conexion": 3})
-    assert await told(server, start=start) == ["(503: service unavailable)", "a", "completed"]
-    assert [head.split()[0] for head in server.requests] == ["POST", "GET", "POST"]
+    server = ScriptedServer(b"", refusal("404 Not Found"), stream(event(1, "a"), ending(2)))
+    assert await told(server, start=NEW) == ["(the connection was cut)", "a", "completed"]
+    assert asked(server) == ["POST", "GET", "POST"]
     assert all("x-operation-id: one" in head.lower() for head in server.requests[::2])
+
+
+async def test_what_happened_before_under_the_same_id_is_not_what_was_asked_for() -> None:
+    """Otherwise the old ending would be told as the new work's, which nobody has begun."""
+    server = ScriptedServer(at(4), b"", at(4), b"", at(5), stream(event(5, "b"), ending(6)))
+    assert await told(server, start=START) == [*["(the connection was cut)"] * 2, "b", "completed"]
+    assert asked(server) == ["GET", "POST", "GET", "POST", "GET", "GET"]
+
+
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Busy"])
+async def test_a_post_that_was_refused_for_now_is_sent_again(status: str) -> None:
+    server = ScriptedServer(at(4), refusal(status), stream(event(5, "b"), ending(6)))
+    assert (await told(server, start=START))[1:] == ["b", "completed"]
+    assert asked(server) == ["GET", "POST", "POST"]
+
+
+async def test_a_post_that_a_proxy_gave_up_may_have_begun() -> None:
+    server = ScriptedServer(at(4), refusal("502 Bad Gateway"), at(5), stream(event(5, "b"), ending(6)))
+    assert (await told(server, start=START))[1:] == ["b", "completed"]
+    assert asked(server) == ["GET", "POST", "GET", "GET"]
 
 
 async def test_a_server_that_never_answers_is_given_up() -> None:

@@ -51,16 +51,21 @@ class Waiting(NamedTuple):
 
 
 class Start(NamedTuple):
-    """The POST that begins what is then followed."""
+    """The POST that begins what is then followed.
+
+    `is_new`: nobody else knows the operation's id, so nothing has happened under it before.
+    """
 
     path: str
     body: dict[str, Any]
+    is_new: bool = False
 
 
 class Following:
     """What happens to `operation_id` (None: to all operations of the user), each event once.
 
-    With `start` it is begun first; that is asked again only where nothing has begun. Iterating ends with the
+    With `start` it is begun first; that is asked again unless it may have been done: then only where nothing
+    has happened to the operation meanwhile. Iterating ends with the
     ending of the operation. Raises RefusedError, UnreachableError, and LostError where the server's history
     does not know any more what was followed.
     """
@@ -72,7 +77,8 @@ class Following:
         self._operation_id = operation_id
         self._patience = patience
         self._start = start
-        self._asked = False
+        self._before: str | None = None
+        self._in_doubt = False
         self._cursor: Cursor | None = None
         self._known = False
         self._known_since_gap = True
@@ -93,6 +99,7 @@ class Following:
                         if told.final:
                             return
             except BusyError as busy:
+                self._in_doubt = self._in_doubt or busy.in_doubt
                 seconds = self._patience.next_wait(busy, first_seconds=self._retry_seconds)
                 yield Waiting(seconds, busy.reason)
                 await asyncio.sleep(seconds)
@@ -116,13 +123,14 @@ class Following:
                     if stream.retry_ms is not None:
                         self._retry_seconds = stream.retry_ms / 1000
         except httpx.TransportError as error:
-            raise BusyError(trouble(error)) from error
+            raise BusyError(
+                trouble(error), in_doubt=not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            ) from error
         raise BusyError("the stream ended")
 
     async def _request(self) -> AbstractAsyncContextManager[httpx.Response]:
         headers = {"Accept": "text/event-stream"}
-        if self._start is not None and not (self._asked and await self._is_begun()):
-            self._asked = True
+        if self._start is not None and not await self._is_begun(self._start):
             headers["X-Operation-ID"] = self._operation_id or ""
             return self._remote.stream("POST", self._start.path, json=self._start.body, headers=headers)
         if self._cursor is not None:
@@ -131,10 +139,22 @@ class Following:
         path = "/sse/progress" if one is None else f"/sse/operations/{quote(one)}"
         return self._remote.stream("GET", path, headers=headers)
 
-    async def _is_begun(self) -> bool:
-        """Whether a request that was cut off has begun the operation all the same."""
-        response = await self._remote.ask("GET", f"/api/operaciones/{quote(self._operation_id or '')}")
-        return response.status_code != 404
+    async def _is_begun(self, start: Start) -> bool:
+        """Whether a request that was cut off has begun the work all the same."""
+        if self._before is None:
+            self._before = "" if start.is_new else await self._newest()
+        elif self._in_doubt:
+            # What is already under way is joined by a repeat; what went wrong would be tried once more.
+            newest = await self._newest()
+            if newest not in {"", self._before}:
+                return True
+        self._in_doubt = False
+        return False
+
+    async def _newest(self) -> str:
+        """The cursor of the operation's last event; empty before one."""
+        state = await self._remote.ask("GET", f"/api/operaciones/{quote(self._operation_id or '')}")
+        return "" if state.status_code == 404 else str((await body_of(state)).get("cursor") or "")
 
     async def _ending_without_stream(self, response: httpx.Response) -> Told:
         """The ending of what has nothing more to tell.

@@ -23,15 +23,21 @@ BACKOFF_SECONDS = 15.0
 FIRST_WAIT_SECONDS = 1.0
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 """What another try may cure. 500, 502 and 504 are a proxy's as well, whose server is about to come back."""
+_UNDONE = frozenset({425, 429, 503})
+"""Said before anything is done."""
 
 
 class BusyError(Exception):
-    """This try came to nothing, and the next may not; `reason` is for a person."""
+    """This try came to nothing, and the next may not; `reason` is for a person.
 
-    def __init__(self, reason: str, *, retry_after_seconds: float = 0.0) -> None:
+    `in_doubt`: what was asked for may be done all the same.
+    """
+
+    def __init__(self, reason: str, *, retry_after_seconds: float = 0.0, in_doubt: bool = True) -> None:
         super().__init__(reason)
         self.reason = reason
         self.retry_after_seconds = retry_after_seconds
+        self.in_doubt = in_doubt
 
 
 class Remote:
@@ -95,7 +101,7 @@ async def check(response: httpx.Response) -> None:
         return
     told = f"{status}: {_detail(status, await response.aread())}"
     if status in _AGAIN:
-        raise BusyError(told, retry_after_seconds=_retry_after(response))
+        raise BusyError(told, retry_after_seconds=_retry_after(response), in_doubt=status not in _UNDONE)
     raise RefusedError(f"The server answered {told}")
 
 

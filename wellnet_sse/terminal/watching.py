@@ -54,7 +54,7 @@ def _work(name: str, path: str, told: str, **fields: type) -> None:
 
     def command(operation: str | None, is_json: bool, address: Address, **body: Any) -> None:
         one = operation or f"{name}-{secrets.token_hex(6)}"
-        complete(follow(address, one, is_json=is_json, start=Start(path, body)))
+        complete(follow(address, one, is_json=is_json, start=Start(path, body, is_new=operation is None)))
 
     command = of_server(as_json(command))
     command = click.option(
