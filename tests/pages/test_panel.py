@@ -1,5 +1,6 @@
 """The operator's page, and how a person enters where tokens are asked for."""
 
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -29,6 +30,9 @@ async def test_everybodys_work_and_connections_are_seen_as_they_come_and_go(
     async with visiting() as visitor, server.http(user=user + 1) as other:
         page = await visitor.open("/panel")
         await expect(page.locator("#operaciones-nota")).to_have_text("Ninguna.")
+        await expect(page.locator("#proceso")).to_contain_text(
+            f"del proceso {socket.gethostname()}/{server.pid};"
+        )
         await begin(other, "import", "copy", "check")
         await publish(other, "import", "copy", progress=40, message="Copiando")
         line = page.locator("#operaciones tbody tr")

@@ -1,6 +1,7 @@
 """The operator's endpoint: what everybody does, for whoever may see it."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -65,6 +66,11 @@ async def test_active_operations_of_all_users_are_told(
             await client.post(f"/api/operaciones/{operation_id}/detener", json={})
         panel = await shown(http)
         assert of(user, panel["operations"]) + of(user + 1, panel["operations"]) == []
+
+
+async def test_the_process_that_answers_is_named(http: httpx.AsyncClient, server: ServerProcess) -> None:
+    """Readers and figures are its own: beside others it is one of several."""
+    assert (await shown(http))["process"] == f"{socket.gethostname()}/{server.pid}"
 
 
 async def test_readers_are_told_by_what_they_follow_and_how(

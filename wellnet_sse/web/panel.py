@@ -1,6 +1,8 @@
 """What the operator's page shows: what everybody does, how readers fare, and what is left to clean up."""
 
 import asyncio
+import os
+import socket
 from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
@@ -26,6 +28,7 @@ def blueprint(services: Services) -> Blueprint:
     """`GET /api/panel`."""
     panel = Blueprint("panel", __name__, url_prefix="/api/panel")
     progress = services.progress
+    process = f"{socket.gethostname()}/{os.getpid()}"
 
     @panel.get("")
     async def tell() -> Response:
@@ -39,6 +42,7 @@ def blueprint(services: Services) -> Blueprint:
         response: Response = jsonify(
             {
                 "at": timestamp(now_ms),
+                "process": process,
                 "figures": {
                     **services.figures(),
                     "latencyP50": progress.hub.delays.percentile_ms(50, now_ms),

@@ -113,6 +113,7 @@ function showFigures(given) {
 }
 
 const retry = byId('aviso-boton', HTMLButtonElement);
+const process = byId('proceso', HTMLElement);
 const signal = byId('senal', HTMLElement);
 
 /** @param {string} text */
@@ -135,6 +136,7 @@ async function look() {
   try {
     const panel = await read('/api/panel');
     shownAt = Date.parse(panel.at);
+    say(process, `Las cifras y las conexiones son las del proceso ${panel.process}; las operaciones y las limpiezas, las de todos.`);
     showFigures(panel.figures);
     operations.show(panel.operations, panel.figures.activeOperations);
     readers.show(panel.readers, panel.figures.readers);
