@@ -1,6 +1,7 @@
 """One TCP connection on Hypercorn's own server, with our protocol, and an end that does not hang."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
@@ -20,13 +21,57 @@ LINGER_SECONDS = 5.0
 """How long a peer may take to read the last that was written for it."""
 
 
+class Idle:
+    """Whether a connection waits for a request, and how long it may: a timer, where Hypercorn has a task."""
+
+    __slots__ = ("_end", "_loop", "_over", "_seconds", "_timer")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        seconds: float,
+        over: Callable[[], bool],
+        end: Callable[[], None],
+    ) -> None:
+        """`end` is called after `seconds`, and at once where `over` says that no request is waited for."""
+        self._loop = loop
+        self._seconds = seconds
+        self._over = over
+        self._end = end
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def restart(self, *_: object) -> None:
+        """From now on it waits."""
+        await self.stop()
+        self._timer = self._loop.call_later(0 if self._over() else self._seconds, self._end)
+
+    async def stop(self) -> None:
+        """It has a request, or has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def hurry(self) -> None:
+        """No request is waited for any more."""
+        if self._timer is not None:
+            self._end()
+
+
 class Connection(TCPServer):
     """Serves one connection to its end; `wheel` holds the sockets that are to be pinged."""
 
     protocol: Http11  # type: ignore[assignment]  # Hypercorn's wrapper has only to choose HTTP/2
+    idle_task: Idle  # type: ignore[assignment]  # what TCPServer calls of it is the same
 
     def __init__(self, *arguments: Any, wheel: set[Socket]) -> None:
         super().__init__(*arguments)
+        self.idle_task = Idle(
+            self.loop,
+            seconds=self.config.keep_alive_timeout,
+            over=self.context.terminated.is_set,
+            end=self.writer.close,
+        )
         self._wheel = wheel
         self._closing = False
         self._lingering: asyncio.TimerHandle | None = None
@@ -35,6 +80,10 @@ class Connection(TCPServer):
     def abort(self) -> None:
         """End it now, whatever its peer does."""
         self.writer.transport.abort()
+
+    def end_if_idle(self) -> None:
+        """End it if it waits for a request."""
+        self.idle_task.hurry()
 
     async def run(self) -> None:
         """See `TCPServer.run`."""
@@ -58,7 +107,7 @@ class Connection(TCPServer):
                     wheel=self._wheel,
                 )
                 await self.protocol.initiate()
-                await self.idle_task.restart(task_group, self._idle_timeout)
+                await self.idle_task.restart()
                 await self._read_data()
         except OSError:
             return  # the peer has gone

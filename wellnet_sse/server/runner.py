@@ -161,13 +161,13 @@ class _Server:
         self._server.close()
         self._config.keep_alive_max_requests = 0  # from here on each answer is a connection's last
         await first_of(stop, seconds=LEAVE_SECONDS)
-        await self._context.terminated.set()  # which ends those that are idle
+        await self._end_idle()
         await first_of(stop, seconds=STRAGGLERS_SECONDS)
 
     async def aclose(self) -> None:
         """Accept no more, let connections end, abort those that do not, and end the application."""
         self._server.close()
-        await self._context.terminated.set()
+        await self._end_idle()
         if self._connections:
             await asyncio.wait(self._connections, timeout=STRAGGLERS_SECONDS)
         for task, connection in list(self._connections.items()):
@@ -179,6 +179,11 @@ class _Server:
         await self._lifespan.wait_for_shutdown()
         self._living.cancel()
         await asyncio.wait([self._beating, self._living])
+
+    async def _end_idle(self) -> None:
+        await self._context.terminated.set()  # for those that are in a request, and idle after it
+        for connection in self._connections.values():
+            connection.end_if_idle()
 
     async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
