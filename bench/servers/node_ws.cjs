@@ -26,8 +26,9 @@ function updateStep(userId, operationId, stepId, status, message, progress) {
     progress,
     timestamp: new Date().toISOString(),
   };
+  const text = JSON.stringify(update);
   for (const ws of activeConnections.get(String(userId)) ?? []) {
-    if (ws.readyState === WebSocket.OPEN) ws.send(JSON.stringify(update));
+    if (ws.readyState === WebSocket.OPEN) ws.send(text);
   }
 }
 
