@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.properties import CALM
+from wellnet_sse.progress import events
 from wellnet_sse.progress.events import (
     Cursor,
     Ending,
@@ -140,3 +141,11 @@ def test_a_record_is_encoded_once_for_all() -> None:
     assert record.json is record.json
     assert record.json.decode() == record.event.json()
     assert "k3f9-41" in repr(record)
+
+
+def test_what_is_too_long_to_be_a_name_is_not_kept() -> None:
+    """Whoever may send names could fill the memory with them."""
+    before = events._matches_operation_id.cache_info().currsize
+    for n in range(100):
+        assert not events.is_operation_id(f"{n:0129}")
+    assert events._matches_operation_id.cache_info().currsize == before

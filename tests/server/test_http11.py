@@ -1,6 +1,7 @@
 """HTTP/1.1 and nothing but that, by its bytes; each mend beside what stock Hypercorn does."""
 
 import base64
+import json
 import time
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import pytest
 
 from tests.harness import ServerProcess
 from tests.server.conftest import TINY
-from tests.server.inside import inside
+from tests.server.inside import application, inside
 from tests.server.peer import Peer, request
 from tests.server.tiny import Tiny
-from wellnet_sse.server import runner
+from wellnet_sse.app import services
+from wellnet_sse.progress.events import UserId
+from wellnet_sse.server import direct, runner
 from wellnet_sse.server.connection import MAX_WAITING_BYTES
 from wellnet_sse.server.http11 import DISCARD_BYTES
 
@@ -217,6 +220,52 @@ def test_little_is_read_of_a_body_that_is_answered_already(ours: ServerProcess) 
         size = 2 * DISCARD_BYTES
         peer.send(f"{size:x}\r\n".encode(), b"x" * size)
         assert peer.ended()
+
+
+def test_a_request_whose_end_is_a_matter_of_opinion_is_refused(ours: ServerProcess) -> None:
+    both = request("/post", method="POST", Content_Length="4", Transfer_Encoding="chunked")
+    with Peer(ours.port) as peer:
+        answer = peer.send(both, b"0\r\n\r\n", request("/hidden")).rest()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_http_2_behind_a_request_is_refused_too(ours: ServerProcess) -> None:
+    with Peer(ours.port) as peer:
+        answer = peer.send(request("/"), PREFACE).rest()
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"HTTP/1.1 505 " in answer
+    assert "Traceback" not in ours.log
+
+
+def test_a_pipelined_body_in_many_pieces_is_read_whole() -> None:
+    """Quart cancels the task of the request before it, in which Hypercorn would read this one."""
+    body = json.dumps({"status": "in_progress", "message": "x" * 40}).encode()
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+    head = request(
+        "/api/operaciones/op/pasos/one",
+        method="POST",
+        X_User_ID="7",
+        Content_Type="application/json",
+        Transfer_Encoding="chunked",
+    )
+    with application() as (server, _), Peer(server.port) as peer:
+        peer.send((head + chunks + b"0\r\n\r\n") * 4)
+        assert [peer.answer()[0].status for _ in range(4)] == [201] * 4
+
+
+def test_a_stream_that_has_ended_does_not_wait_for_its_peer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "LINGER_SECONDS", 0.1)
+    with application() as (server, app):
+        idle = server.tasks()
+        progress = services(app).progress
+        server.run(progress.name(UserId(7), "op"))
+        with Peer(server.port) as peer:
+            peer.send(request("/sse/operations/op?userId=7")).head()
+            server.wait(lambda: len(progress.hub) == 1)
+            server.run(progress.stop(UserId(7), "op"))
+            assert peer.rest().endswith(b"0\r\n\r\n")
+            server.wait_for_tasks(idle)  # and the peer has not closed its side
 
 
 # The end

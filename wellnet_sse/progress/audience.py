@@ -83,10 +83,10 @@ class Audience:
         encoded: dict[Encoder, bytes] = {}
         for subscription in self._direct:
             encode = subscription.encode
-            data = encoded.get(encode)
-            if data is None:
-                data = encoded[encode] = encode(items)
             try:
+                data = encoded.get(encode)
+                if data is None:
+                    data = encoded[encode] = encode(items)
                 subscription.write(records, data, now, is_final=is_final)
             except Exception:  # one connection's fault must not take the event from the readers after it
                 log.exception("reader_failed", extra={"user_id": subscription.user_id})

@@ -17,27 +17,39 @@ UserId = NewType("UserId", int)
 MAX_USER_ID = 2**63 - 1
 MAX_MESSAGE_CHARACTERS = 2000
 MAX_STEPS = 100
+MAX_OPERATION_ID_CHARACTERS = 128
+MAX_STEP_NAME_CHARACTERS = 64
 
 OPERATION_ID_RULE = "1 a 128 caracteres A-Z a-z 0-9 . _ : -"
 STEP_NAME_RULE = "1 a 64 caracteres A-Z a-z 0-9 . _ : -"
 
-_OPERATION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_STEP_NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9._:-]+")
 _USER_ID = re.compile(r"[1-9][0-9]{0,18}")
 _SEQ = re.compile(r"0|[1-9][0-9]{0,18}")
 _EPOCH = re.compile(r"[A-Za-z0-9]{1,32}")
 
 
-@lru_cache(maxsize=16_384)
 def is_operation_id(text: str) -> bool:
     """Whether `text` is 1 to 128 of `A-Z a-z 0-9 . _ : -` (protocol §1)."""
-    return _OPERATION_ID.fullmatch(text) is not None
+    return len(text) <= MAX_OPERATION_ID_CHARACTERS and _matches_operation_id(text)
+
+
+def is_step_name(text: str) -> bool:
+    """Whether `text` is 1 to 64 of `A-Z a-z 0-9 . _ : -` (protocol §1)."""
+    return len(text) <= MAX_STEP_NAME_CHARACTERS and _matches_step_name(text)
+
+
+# Publishers name the same ones again and again. What is too long is not kept: whoever sends that, sends more.
+
+
+@lru_cache(maxsize=16_384)
+def _matches_operation_id(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
 
 
 @lru_cache(maxsize=1024)
-def is_step_name(text: str) -> bool:
-    """Whether `text` is 1 to 64 of `A-Z a-z 0-9 . _ : -` (protocol §1)."""
-    return _STEP_NAME.fullmatch(text) is not None
+def _matches_step_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
 
 
 def is_message(text: str) -> bool:

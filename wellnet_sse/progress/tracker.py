@@ -21,6 +21,7 @@ from wellnet_sse.progress.work import RunningOperation, check_step_name, sentenc
 
 log = logging.getLogger(__name__)
 
+PERCENTAGES = range(101)
 TICK_SECONDS = 1.0
 TRIM_SECONDS = 10.0
 LEASE_SHARE = 6
@@ -120,7 +121,7 @@ class Progress:
     ) -> Cursor:
         """Publish a step for somebody outside; durable when it returns. Raises as `Operation.update` does."""
         _check(operation_id, (step,))
-        if not is_message(message) or (progress is not None and not 0 <= progress <= 100):
+        if not is_message(message) or (progress is not None and progress not in PERCENTAGES):
             raise UnprocessableError("Mensaje o progreso no válido")
 
         def change(operation: Operation, at_ms: int) -> Sequence[Entry]:

@@ -10,15 +10,12 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from wellnet_sse.server.application import AppTasks
-from wellnet_sse.server.direct import DirectWriter
-from wellnet_sse.server.http11 import Http11, NotHttp11Error
+from wellnet_sse.server.direct import LINGER_SECONDS, DirectWriter
+from wellnet_sse.server.http11 import Http11, NotServedError
 from wellnet_sse.server.websocket import Socket
 
 MAX_WAITING_BYTES = 64 * 1024
 """How much of further requests may wait here for the end of the response before them."""
-
-LINGER_SECONDS = 5.0
-"""How long a peer may take to read the last that was written for it."""
 
 
 class Idle:
@@ -139,7 +136,7 @@ class Connection(TCPServer):
                     waiting += len(data) if self.protocol.paused else -waiting
                     if waiting > MAX_WAITING_BYTES:
                         break
-        except (NotHttp11Error, OSError):
+        except (NotServedError, OSError):
             pass
         await self.protocol.handle(Closed())
         await self._close()  # Hypercorn would wait here for the time-out of an idle connection

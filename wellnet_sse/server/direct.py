@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Callable
 
+LINGER_SECONDS = 5.0
+"""How long a peer may take to read the last that was written for it."""
+
 
 class DirectWriter:
     """A connection, offered to the application in `scope["extensions"]["wellnet.direct"]`.
@@ -10,12 +13,13 @@ class DirectWriter:
     See `transports.direct.Connection`, which this is.
     """
 
-    __slots__ = ("_on_close", "_write", "_writer", "abort", "buffered")
+    __slots__ = ("_lingering", "_on_close", "_write", "_writer", "abort", "buffered")
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         transport = writer.transport
         self._writer = writer
         self._on_close: Callable[[], None] | None = None
+        self._lingering: asyncio.TimerHandle | None = None
         # The transport's own methods: look-ups for each reader and event would be felt.
         self._write = transport.write
         self.buffered = transport.get_write_buffer_size
@@ -54,10 +58,14 @@ class DirectWriter:
             return  # the peer was faster
         if self._writer.can_write_eof():
             self._writer.write_eof()
+            loop = asyncio.get_running_loop()
+            self._lingering = loop.call_later(LINGER_SECONDS, self._writer.transport.abort)
         else:
             self._writer.close()
 
     def closed(self) -> None:
         """Tell whoever the response belongs to that the connection has ended."""
+        if self._lingering is not None:
+            self._lingering.cancel()
         if self._on_close is not None:
             self._on_close()

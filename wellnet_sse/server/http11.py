@@ -20,8 +20,8 @@ DISCARD_BYTES = 256 * 1024
 """How much of a request's body is read on after its response, so that the connection can be used again."""
 
 
-class NotHttp11Error(Exception):
-    """The peer speaks HTTP/2 without having been asked."""
+class NotServedError(Exception):
+    """A request that this server reads no further; the connection ends with it."""
 
 
 class Stream(HTTPStream):
@@ -55,11 +55,23 @@ class Http11(H11Protocol):
         """Whether a request waits here for the response before it."""
         self._writer = writer
         self._wheel = wheel
+        self._turn = asyncio.Lock()
         self._announced = 0
-        self._discards = 0
-        """How many bytes more of a body that nobody reads."""
+        self._discards: int | None = None
+        """How many bytes more of a body that nobody reads, if there is one."""
 
     async def _handle_events(self) -> None:
+        async with self._turn:
+            await self._take_events()
+
+    async def _go_on(self) -> None:
+        """Look at what came behind an answered request: not in that one's task, which may be cut off."""
+        try:
+            await self._handle_events()
+        except NotServedError:
+            await self.send(Closed())
+
+    async def _take_events(self) -> None:
         # As in Hypercorn, but for a pipelined request: it does not park the reader, which would then not
         # see that the peer has gone (and a stream has no end that could let it go on).
         while True:
@@ -92,15 +104,17 @@ class Http11(H11Protocol):
 
     async def _discard(self, event: object) -> bool:
         """Pass over what is left of a request that is answered already; whether to go on with the next."""
-        if isinstance(event, h11.EndOfMessage) and self._discards > 0:
+        if self._discards is None:
+            return False
+        if isinstance(event, h11.EndOfMessage):
+            self._discards = None
             await super()._maybe_recycle()
-            return True
-        if isinstance(event, h11.Data):
+        elif isinstance(event, h11.Data):
             self._discards -= len(event.data)
-            if self._discards > 0:
-                return True
-            await self.send(Closed())
-        return False
+            if self._discards < 0:
+                await self.send(Closed())
+                return False
+        return True
 
     async def stream_send(self, event: StreamEvent) -> None:
         """See `H11Protocol.stream_send`; a response that the connection ends with says so."""
@@ -120,18 +134,22 @@ class Http11(H11Protocol):
             await self._close_stream()
             self._discards = DISCARD_BYTES
             await self.send(Updated(idle=True))  # and it has no longer than between two requests
-            await self._handle_events()
+            self.task_group.spawn(self._go_on)
             return
         await super()._maybe_recycle()
-        if self.paused:
-            await self._handle_events()
+        if self.paused and not self.context.terminated.is_set():
+            self.task_group.spawn(self._go_on)
 
     async def _check_protocol(self, event: h11.Request) -> None:
         # An h2c upgrade is ignored, as RFC 9110 §7.8 allows: Hypercorn has no switch for it, and over
         # HTTP/2 it would produce without bound for a peer that does not read.
         if event.method == b"PRI":
             await self._send_error_response(505)
-            raise NotHttp11Error
+            raise NotServedError
+        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in event.headers}:
+            # Where it ends is a matter of opinion, and another request may hide there (RFC 9112 §6.1).
+            await self._send_error_response(400)
+            raise NotServedError
 
     async def _create_stream(self, request: h11.Request) -> None:
         headers = {name.lower(): value.lower() for name, value in request.headers}

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from hypercorn.protocol.events import Data, StreamClosed
+from hypercorn.protocol.events import Data, Request, StreamClosed
 from hypercorn.protocol.ws_stream import (
     ASGIWebsocketState,
     FrameTooLargeError,
@@ -57,6 +57,9 @@ class Socket(WSStream):
         await super().handle(event)
         if self.closed:
             self._wheel.discard(self)
+            if isinstance(event, Request):
+                # No handshake, and answered so: Hypercorn leaves the connection to its peer, for ever.
+                await self.send(StreamClosed(stream_id=self.stream_id))
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
         """See `WSStream.app_send`."""
