@@ -453,6 +453,63 @@ test('a run that is refused for now is posted again, after what Retry-After says
   assert.equal((await run).outcome, 'completed');
 });
 
+/** A server that knows of one operation, at `cursor`; `post` answers POSTs. */
+const serverWith = ({ cursor, outcome = 'failed' }, post) => {
+  const described = { operation_id: 'op', steps: [], cursor, outcome, progress: 0, finished_at: 'f' };
+  return async (_address, { method = 'GET' }) => (method === 'GET' ? Response.json(described) : post(described));
+};
+
+test('an order that is lost is not taken for what the same id was before', async () => {
+  let posts = 0;
+  const fetch = serverWith({ cursor: 'a-5' }, async () => {
+    posts += 1;
+    if (posts === 1) throw new TypeError('lost');
+    return Response.json({ success: true }, { status: 202 });
+  });
+  const { clock, client, EventSource } = page({ fetch });
+  const run = client.run('/api/x', {}, { operationId: 'op' });
+  await settled();
+  EventSource.last.say('live', 'a-9');
+  await clock.pass(60_000);
+  assert.equal(posts, 2);
+  EventSource.last.say('message', 'a-10', progress('s', 10));
+  EventSource.last.say('operation', 'a-11', { operation_id: 'op', outcome: 'completed', progress: 100 });
+  assert.equal((await run).outcome, 'completed');
+});
+
+test('an order whose answer is lost is not given twice', async () => {
+  let posts = 0;
+  const fetch = serverWith({ cursor: 'a-5' }, async (described) => {
+    posts += 1;
+    Object.assign(described, { cursor: 'a-8', outcome: 'completed' });
+    throw new TypeError('lost');
+  });
+  const { clock, client, EventSource } = page({ fetch });
+  const run = client.run('/api/x', {}, { operationId: 'op' });
+  await settled();
+  EventSource.last.say('live', 'a-9');
+  await clock.pass(60_000);
+  assert.equal((await run).outcome, 'completed');
+  assert.equal(posts, 1);
+});
+
+test('what is over before its order is answered, and before the stream was there, has its ending', async () => {
+  let answer;
+  const answered = new Promise((resolve) => (answer = resolve));
+  const fetch = serverWith({ cursor: 'a-5', outcome: 'completed' }, (described) => {
+    described.operation_id = run.operationId;
+    return answered;
+  });
+  const { client, EventSource } = page({ fetch });
+  const run = client.run('/api/x', {}, { operationId: client.newOperationId() });
+  await settled();
+  EventSource.last.say('live', 'a-9');
+  answer(Response.json({ success: true }, { status: 202 }));
+  await settled();
+  client.close(); // else it would wait for ever
+  assert.equal((await run).outcome, 'completed');
+});
+
 test('a client that is closed ends what waits for it', async () => {
   const { client } = page({ fetch: async () => Response.json({ success: true }, { status: 202 }) });
   const watch = client.watch('op');

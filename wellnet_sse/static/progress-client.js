@@ -46,8 +46,10 @@ export class ProgressClient extends EventTarget {
   /** @type {ConnectionStatus} */
   #status = { state: 'closed', reason: null, transport: null, retryAt: null };
   #isUpToDate = false;
-  /** @type {Map<string, {isAccepted: boolean, before: Cursor | null}>} what `run` is at */
+  /** @type {Map<string, {isAccepted: boolean, isReplay: boolean, before: Cursor | null}>} what `run` is at */
   #runs = new Map();
+  /** @type {Set<string>} ids that were made here and are used for nothing yet */
+  #unused = new Set();
 
   /** @param {ProgressClientOptions} options */
   constructor({ userId, baseUrl = globalThis.location?.origin, token, timing, environment }) {
@@ -173,7 +175,9 @@ export class ProgressClient extends EventTarget {
   /** @param {string} [kind] */
   newOperationId(kind = 'operation') {
     const random = [...crypto.getRandomValues(new Uint8Array(9))].map((byte) => (byte % 36).toString(36));
-    return `${kind}-${this.#env.now()}-${random.join('')}`.slice(-OPERATION_ID_LIMIT);
+    const operationId = `${kind}-${this.#env.now()}-${random.join('')}`.slice(-OPERATION_ID_LIMIT);
+    this.#unused.add(operationId);
+    return operationId;
   }
 
   reconnect() {
@@ -269,22 +273,25 @@ export class ProgressClient extends EventTarget {
   #lookUpUnknown(operationId) {
     const run = this.#runs.get(operationId);
     const known = this.#history.operation(operationId);
-    if (run ? run.isAccepted && (known?.cursor ?? null) === run.before : known === null) this.#lookUp(operationId);
+    const isUnheard = run?.isAccepted && known?.cursor === run.before;
+    if (run ? run.isAccepted && (known === null || isUnheard) : known === null) this.#lookUp(operationId);
   }
 
   /**
-   * Reads the operation and takes in what the stream will not tell; returns what `Server.read` does.
+   * Reads the operation and takes in what the stream will not tell.
    * @param {string} operationId
    */
   async #lookUp(operationId) {
     const described = await this.#server.read(operationId);
+    const run = this.#runs.get(operationId);
     if (described) {
+      if (run && !run.isReplay && described.cursor === run.before) return; // the ending before this attempt
       for (const message of this.#history.adoptEnded(described)) this.#deliver(message);
     } else if (described === null) {
-      const existed = this.#runs.get(operationId)?.isAccepted || this.#history.orphans().includes(operationId);
+      const existed = run?.isAccepted || this.#history.orphans().includes(operationId);
       if (existed) this.#receive({ event: 'operation', id: null, data: lost(operationId, this.#env.now()) });
     }
-    return described; // without an answer: `live` comes again, and so does this
+    // Without an answer: `live` comes again, and so does this.
   }
 
   // Starting
@@ -296,17 +303,19 @@ export class ProgressClient extends EventTarget {
    * @returns {Promise<Ending | LostEnding>}
    */
   async #run(endpoint, body, { operationId, signal, watch }) {
-    const before = this.#history.operation(operationId)?.cursor ?? null;
-    this.#runs.set(operationId, { isAccepted: false, before });
+    const isNew = this.#unused.delete(operationId);
+    const known = this.#history.operation(operationId);
+    let before = known?.cursor ?? null;
+    this.#runs.set(operationId, { isAccepted: false, isReplay: false, before });
     const stopWatching = () => watch.close();
     signal?.addEventListener('abort', stopWatching);
     try {
-      if (await this.#start(endpoint, body, { operationId, before, signal, watch })) {
-        this.#runs.set(operationId, { isAccepted: true, before });
-        for (const message of this.#history.state(operationId)) watch.deliver(message);
-        if (this.#isUpToDate && !watch.closed) this.#lookUpUnknown(operationId);
-      }
-      this.#runs.set(operationId, { isAccepted: true, before });
+      // An id that somebody else made may have a past that this tab never heard of, and that is not this run's.
+      if (!known && !isNew) before = (await this.#read(operationId, this.#pauses(signal, watch), watch))?.cursor ?? null;
+      const isReplay = await this.#start(endpoint, body, { operationId, before, signal, watch });
+      this.#runs.set(operationId, { isAccepted: true, isReplay, before });
+      if (isReplay) for (const message of this.#history.state(operationId)) watch.deliver(message);
+      if (this.#isUpToDate && !watch.closed) this.#lookUpUnknown(operationId);
       const ending = await watch.ended;
       signal?.throwIfAborted();
       if (!ending) throw new ProgressError('Se dejó de seguir la operación', { status: 0, code: 'closed' });
@@ -327,12 +336,7 @@ export class ProgressClient extends EventTarget {
    * @param {{operationId: string, before: Cursor | null, signal: AbortSignal | undefined, watch: Watch}} options
    */
   async #start(endpoint, body, { operationId, before, signal, watch }) {
-    let failures = 0;
-    /** @param {number | null} retryAfterMs */
-    const pause = (retryAfterMs) => {
-      const delayMs = backoffMs(failures++, retryAfterMs, this.#timing, this.#env.random);
-      return delay(delayMs, this.#env, [signal, watch.ended]);
-    };
+    const pause = this.#pauses(signal, watch);
     while (!watch.closed) {
       let retryAfterMs = null;
       let isAnswered = false;
@@ -347,13 +351,36 @@ export class ProgressClient extends EventTarget {
         if (error instanceof ProgressError || signal?.aborted) throw error;
       }
       await pause(retryAfterMs);
-      let found;
-      while (!isAnswered && !watch.closed && (found = await this.#lookUp(operationId)) === undefined) {
-        await pause(null);
-      }
+      const found = isAnswered ? null : await this.#read(operationId, pause, watch);
       if (found && found.cursor !== before) return false;
     }
     return false;
+  }
+
+  /**
+   * What the server knows of an operation, as soon as it answers.
+   * @param {string} operationId
+   * @param {(retryAfterMs: number | null) => Promise<void>} pause
+   * @param {Watch} watch when it is closed, nobody wants to know
+   */
+  async #read(operationId, pause, watch) {
+    let found;
+    while (!watch.closed && (found = await this.#server.read(operationId)) === undefined) await pause(null);
+    return found;
+  }
+
+  /**
+   * Waits that double, for as long as the watch is there.
+   * @param {AbortSignal | undefined} signal
+   * @param {Watch} watch
+   * @returns {(retryAfterMs: number | null) => Promise<void>}
+   */
+  #pauses(signal, watch) {
+    let failures = 0;
+    return (retryAfterMs) => {
+      const delayMs = backoffMs(failures++, retryAfterMs, this.#timing, this.#env.random);
+      return delay(delayMs, this.#env, [signal, watch.ended]);
+    };
   }
 }
 
