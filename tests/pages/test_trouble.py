@@ -225,8 +225,13 @@ async def test_order_that_is_refused_for_now_is_sent_again_and_done_once(
         assert [step["attempt"] for step in operation["steps"]] == [1, 1, 1]
 
 
-async def test_order_that_is_refused_for_good_says_why(visiting: Visit) -> None:
+async def test_order_that_is_refused_for_good_says_why_until_there_is_news(
+    visiting: Visit, server: ServerProcess
+) -> None:
+    identities: list[str] = []
+
     async def refuse(route: Route) -> None:
+        identities.append(route.request.headers["x-operation-id"])
         await route.fulfill(status=409, json={"success": False, "message": "Hoy no se elimina nada"})
 
     async with visiting() as visitor:
@@ -236,6 +241,8 @@ async def test_order_that_is_refused_for_good_says_why(visiting: Visit) -> None:
         await button(page, "Eliminar", 17).click()
         await outcome(page, 17, "No aceptada")
         await expect(card(page, 17)).to_contain_text("Hoy no se elimina nada")
-        await page.unroute("**/api/conexiones/eliminar")
-        await card(page, 17).get_by_role("button", name="Reintentar").click()
+        await expect(card(page, 17).get_by_role("button", name="Reintentar")).to_be_visible()
+        async with server.http(user=visitor.user) as http:
+            again = {"X-Operation-ID": identities[0]}
+            await http.post("/api/conexiones/eliminar", json={"id_conexion": 17}, headers=again)
         await outcome(page, 17, "Completada")

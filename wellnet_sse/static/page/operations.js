@@ -198,7 +198,7 @@ export class Operations extends EventTarget {
   #update(entry) {
     this.#heard += 1;
     entry.state = this.#client.operation(entry.operationId);
-    entry.sending = entry.withdrawn = false;
+    Object.assign(entry, { sending: false, withdrawn: false, refusal: null });
     this.#tell(entry);
   }
 
