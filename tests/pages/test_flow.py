@@ -178,6 +178,35 @@ async def test_page_that_comes_late_sees_how_far_it_is_and_since_when(
         await asyncio.gather(*(outcome(it, 9, "Completada") for it in (page, later)))
 
 
+async def test_page_that_comes_late_to_a_retry_does_not_count_from_the_first_attempt(
+    visiting: Visit, router: RouterControl
+) -> None:
+    async def hours_ago(route: Route) -> None:
+        answer = await (await route.fetch()).json()
+        for operation in answer["operations"]:
+            operation["started_at"] = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
+        looked_up.set()
+        await route.fulfill(json=answer)
+
+    looked_up = asyncio.Event()
+    async with visiting() as visitor:
+        page = await visitor.open()
+        await router.behave("refusing")
+        await button(page, "Eliminar", 24).click()
+        await outcome(page, 24, "Fallida")
+        await router.behave("unreachable")
+        await card(page, 24).get_by_role("button", name="Reintentar").click()
+        await in_step(page, 24, "Router")
+        await page.close()
+        await visitor.context.route("**/api/operaciones?limit=100", hours_ago)
+        later = await visitor.open()
+        await in_step(later, 24, "Router")
+        await looked_up.wait()
+        await expect(card(later, 24).locator(".time")).to_have_text(re.compile(r"^Lleva ([2-9]|1\d) s"))
+        await router.behave("normal")
+        await outcome(later, 24, "Completada")
+
+
 async def test_time_that_is_left_and_silence_are_told_where_the_server_knows(
     visiting: Visit, router: RouterControl
 ) -> None:

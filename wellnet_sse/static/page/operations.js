@@ -61,6 +61,8 @@ export class Operations extends EventTarget {
   #entries = new Map();
   /** @type {WeakMap<Entry, AbortController>} what calls back the order that is on its way */
   #orders = new WeakMap();
+  /** @type {WeakSet<Entry>} begun before this page was told of them: when, is not known yet */
+  #joined = new WeakSet();
   /** How much this machine's clock is ahead of the server's, as far as can be told. */
   #aheadMs = Infinity;
   #isLive = false;
@@ -182,6 +184,7 @@ export class Operations extends EventTarget {
     const entry = this.#get(operation_id);
     const at = Date.parse(timestamp);
     if (this.#isLive) this.#aheadMs = Math.min(this.#aheadMs, Date.now() - at);
+    if (entry.startedAt === null && !this.#isLive) this.#joined.add(entry);
     if (entry.endedAt !== null || entry.startedAt === null) Object.assign(entry, { startedAt: at, endedAt: null });
     entry.stalled = entry.stalled.filter((silent) => silent !== step);
     this.#update(entry);
@@ -214,10 +217,11 @@ export class Operations extends EventTarget {
       const { userId } = this.#client;
       const signal = AbortSignal.timeout(PATIENCE_MS);
       const { operations } = await read(`/api/operaciones?limit=${LOOKED_UP}`, { userId, signal });
-      for (const { operation_id, outcome, started_at, estimate, steps } of operations) {
+      for (const operation of operations) {
+        const { operation_id, outcome, estimate, steps } = operation;
         const entry = this.#entries.get(operation_id);
         if (!entry || outcome !== null || entry.state?.outcome !== null) continue;
-        if (joins) entry.startedAt = Math.min(entry.startedAt ?? Infinity, Date.parse(started_at));
+        if (this.#joined.delete(entry)) entry.startedAt = begunAt(operation);
         entry.estimate = estimate ? { p50: Date.parse(estimate.p50), p90: Date.parse(estimate.p90) } : null;
         entry.stalled = steps.filter(isStalled).map((/** @type {StepProgress} */ { step }) => step);
         this.#tell(entry);
@@ -261,6 +265,16 @@ export class Operations extends EventTarget {
   #tell(entry) {
     this.dispatchEvent(new MessageEvent('changed', { data: entry }));
   }
+}
+
+/**
+ * When the attempt that runs began. An operation's own beginning is its first attempt's.
+ * @param {{started_at: string, steps: {attempt: number, timestamp: string}[]}} operation
+ */
+function begunAt({ started_at, steps }) {
+  const attempt = Math.max(1, ...steps.map((step) => step.attempt));
+  if (attempt === 1) return Date.parse(started_at);
+  return Math.min(...steps.filter((step) => step.attempt === attempt).map((step) => Date.parse(step.timestamp)));
 }
 
 /** @param {{stalled?: boolean}} step */
