@@ -42,11 +42,14 @@ def main() -> int:
         print(f"\n{workload.name}: {workload.what}\n\n{table.text(found)}\n", flush=True)
     for verdict in targets.verdicts(rows):
         print(verdict)
+    for name, _, _ in sections:
+        print(targets.unjudged(name, rows))
     if options.rounds < ROUNDS or options.seconds or options.servers or options.profile:
         print("\nNot written down: that takes all servers, whole windows and at least 3 rounds.")
         return 0
     for name, found, about in sections:
         said = [str(verdict) for verdict in targets.verdicts(rows) if verdict.workload == name]
+        said += filter(None, [targets.unjudged(name, rows)])
         table.write_section(name, table.markdown(name, found, about=about, verdicts=said))
     chart.draw(results.write(row for row in rows.values() if not WORKLOADS[row.workload].measures_client))
     return 0

@@ -62,7 +62,7 @@ def refusal(raw: dict[str, Any]) -> str:
     if "failed" in raw:
         return str(raw["failed"])
     report = Report(**raw["report"])
-    if report.client_share > SATURATED and raw["workload"] != "storm":
+    if report.client_share > SATURATED:
         return f"the load client was saturated ({report.client_share:.0%} of its core)"
     if not report.samples and raw["workload"] != "idle":
         return "nothing was delivered in the window"

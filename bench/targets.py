@@ -34,12 +34,22 @@ class Verdict(NamedTuple):
 
 
 def verdicts(rows: Rows) -> Iterator[Verdict]:
-    """Every target whose rows are all there."""
-    for check in (_wide, _wide_max, _wide_limit, _scatter, _mixed, _idle, _storm, _stalled):
+    """Every target whose rows are all there; of the others `unjudged` tells."""
+    for check in _CHECKS.values():
         try:
             yield from check(rows)
         except KeyError:
-            continue  # a row that was not run, or refused: the table says so
+            continue
+
+
+def unjudged(workload: str, rows: Rows) -> str:
+    """Why a workload was not judged in full: the row that is refused, or was not run. Else empty."""
+    check = _CHECKS.get(workload)
+    try:
+        found = [] if check is None else list(check(rows))
+    except KeyError as error:
+        return f"{workload}: not judged in full, for want of the row {error.args[0][1]}"
+    return f"{workload}: not judged, for want of rows" if check is not None and not found else ""
 
 
 def _most(workload: str, what: str, value: float, limit: float) -> Verdict:
@@ -104,6 +114,8 @@ def _scatter(rows: Rows) -> Iterator[Verdict]:
 def _mixed(rows: Rows) -> Iterator[Verdict]:
     yield _most("mixed", "p99 in ms from step.update to the reader", rows["mixed", SQL].p99_ms, P99_MS)
     yield _most("mixed", "lost", rows["mixed", SQL].lost, 0)
+    for failed in ("posts_refused", "operations_failed", "operations_without_ending"):
+        yield _most("mixed", failed.replace("_", " "), rows["mixed", SQL].extra[failed], 0)
 
 
 def _idle(rows: Rows) -> Iterator[Verdict]:
@@ -124,3 +136,15 @@ def _stalled(rows: Rows) -> Iterator[Verdict]:
     ours = rows["stalled", OURS]
     yield _most("stalled", "KiB of memory per stalled reader", ours.extra["kib_per_stalled"], 350)
     yield _most("stalled", "p99 in `wide`'s", ours.p99_ms / rows["wide", OURS].p99_ms, 1.5)
+
+
+_CHECKS: Mapping[str, Callable[[Rows], Iterator[Verdict]]] = {
+    "wide": _wide,
+    "wide-max": _wide_max,
+    "wide-limit": _wide_limit,
+    "scatter": _scatter,
+    "mixed": _mixed,
+    "idle": _idle,
+    "storm": _storm,
+    "stalled": _stalled,
+}
