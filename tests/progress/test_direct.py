@@ -259,6 +259,26 @@ async def test_a_peer_that_takes_nothing_is_closed_as_slow_although_events_are_w
     await reader.ended()
 
 
+async def test_a_peer_was_not_slow_while_there_was_nothing_to_take(
+    hub: Hub, broker: MemoryBroker, clock: FakeClock
+) -> None:
+    reader = await direct(hub)
+    for _ in range(20):
+        clock.advance(10)
+        hub.tick()
+    reader.connection.stalled = True
+    await publish(broker, 2)
+    await settle()
+    hub.tick()
+    clock.advance(29)
+    hub.tick()
+    assert reader.subscription.reason is None
+    clock.advance(1)
+    hub.tick()
+    assert reader.subscription.reason is CloseReason.SLOW
+    await reader.ended()
+
+
 async def test_a_peer_that_takes_a_little_now_and_then_is_not_slow(
     hub: Hub, broker: MemoryBroker, clock: FakeClock
 ) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from wellnet_sse.progress.audience import Audience
@@ -112,6 +112,7 @@ class Hub:
         self._limits = limits
         self._clocks = clocks
         self._channels: dict[UserId, _Channel] = {}
+        self._readers: set[Subscription] = set()
         self._closing: CloseReason | None = None
         self._due: list[Audience] = []
         self._flushed_at = 0.0
@@ -127,12 +128,11 @@ class Hub:
         broker.attach(self.publish)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.subscriptions())
+        return len(self._readers)
 
-    def subscriptions(self) -> Iterator[Subscription]:
-        """Every reader of this process."""
-        for channel in self._channels.values():
-            yield from channel
+    def subscriptions(self) -> Collection[Subscription]:
+        """Every reader of this process, as of now."""
+        return list(self._readers)
 
     @property
     def conflated(self) -> int:
@@ -177,6 +177,7 @@ class Hub:
             channel = self._channels[subscription.user_id] = _Channel()
             self._broker.watch(subscription.user_id)
         channel.audience(subscription).join(subscription)
+        self._readers.add(subscription)
         self.emptied.clear()
         if self._closing is not None:
             subscription.close(self._closing)
@@ -186,6 +187,7 @@ class Hub:
         self._conflated += subscription.outbox.conflated
         channel = self._channels[subscription.user_id]
         channel.leave(subscription)
+        self._readers.discard(subscription)
         if not channel:
             del self._channels[subscription.user_id]
             self._broker.unwatch(subscription.user_id)

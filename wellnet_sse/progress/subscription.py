@@ -60,8 +60,8 @@ class Subscription:
     __slots__ = (
         "_beat", "_broker", "_clocks", "_cursor", "_expected", "_finished", "_floor", "_home", "_joining",
         "_level", "_overflowed", "_parks", "_position", "_recent_ms", "_sink", "_tell_live", "_waker",
-        "abort", "closed_at", "encode", "expires_ms", "handed_at", "handing", "on_wake", "opened_ms",
-        "operation_id", "outbox", "parked", "reason", "taken_at", "user_id", "via",
+        "_was_empty", "abort", "closed_at", "encode", "expires_ms", "handed_at", "handing", "on_wake",
+        "opened_ms", "operation_id", "outbox", "parked", "reason", "taken_at", "user_id", "via",
     )  # fmt: skip
 
     def __init__(
@@ -107,6 +107,7 @@ class Subscription:
         self._parks = False
         self._level = False
         """Whether it lacks nothing but what becomes pending: no history, nothing offered, no end."""
+        self._was_empty = True
         self._expected = 0
         """How much the sink would hold if its peer had taken nothing since this was looked at."""
         self._finished = False
@@ -196,10 +197,12 @@ class Subscription:
         """Whether the peer has taken nothing for so long although something waits for it."""
         if self._sink is None:
             return self.handing and now - self.handed_at >= seconds
+        if self._expected == 0:
+            return False  # it was seen empty, and nothing was written since
         buffered = self._sink.buffered()
-        if buffered == 0 or buffered < self._expected:
+        if buffered < self._expected or self._was_empty:
             self.taken_at = now
-        self._expected = buffered
+        self._expected, self._was_empty = buffered, buffered == 0
         return now - self.taken_at >= seconds
 
     def stuck_seconds(self, now: float) -> float:
