@@ -1,15 +1,17 @@
 """Nodes behind the proxy of deploy/compose, replaced one after another while people work."""
 
 import asyncio
+import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.deploy.proxies import Proxy, compose_nginx
-from tests.e2e.support import QUITAR_ASIGNACION, do, seq
-from tests.harness import EventSourceClient, eventually
+from tests.e2e.support import ELIMINAR, QUITAR_ASIGNACION, begin, do, publish, seq
+from tests.harness import EventSourceClient, SseReader, eventually
 from tests.nodes.conftest import MakeNodes
+from wellnet_sse.simulator import Behaviour, RouterSimulator
 
 USER = 7
 WORKERS = 3
@@ -74,3 +76,36 @@ async def test_nodes_that_are_replaced_one_after_another_are_never_missed(
             assert list(dict.fromkeys(seq(it.last_event_id) for it in told)) == list(range(1, newest + 1))
             assert "gap" not in {it.type for it in source.lines}
             assert {it.ready_state for it in source.lines} <= {0, 1}
+
+
+async def test_what_a_draining_node_refuses_another_one_takes(
+    make_nodes: MakeNodes, simulator: RouterSimulator, tmp_path: Path
+) -> None:
+    """A publisher sees nothing of it, nor does who begins and stops operations."""
+    nodes = await make_nodes(2)
+    simulator.behave(Behaviour("unreachable"))
+    proxy = compose_nginx(tmp_path / "proxy", *(f"127.0.0.1:{node.port}" for node in nodes))
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(proxy)
+        reader = await stack.enter_async_context(SseReader(f"{nodes[0].url}/sse/progress?userId={USER}"))
+        await reader.until_live()
+        draining = await stack.enter_async_context(nodes[0].http(user=USER))
+        assert (await do(draining, ELIMINAR, 3, "baja", Prefer="respond-async")).status_code == 202
+        await reader.until(
+            lambda it: "Conectando con el router" in it.data
+        )  # which keeps it there for a while
+        nodes[0].signal(signal.SIGTERM)
+
+        async def refuses() -> bool:
+            return (await draining.get("/readyz")).status_code == 503
+
+        await eventually(refuses)
+        client = await stack.enter_async_context(proxy.http(user=USER))
+        for number in range(6):  # half of which meet it first
+            await begin(client, f"import-{number}", "copy")
+            assert (await publish(client, f"import-{number}", "copy")).status_code == 201
+            answer = await client.post(f"/api/operaciones/import-{number}/detener", json={})
+            assert answer.status_code == 202
+        assert await refuses()
+        simulator.behave(Behaviour())
+        assert await nodes[0].wait() == 0
