@@ -78,13 +78,17 @@ def test_there_is_time_to_leave_and_to_drain() -> None:
 
 
 def test_probes_ask_for_what_there_is() -> None:
-    assert CONTAINER["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
     assert CONTAINER["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
     assert CONTAINER["startupProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
     (port,) = CONTAINER["ports"]
     assert settings().bind == f"0.0.0.0:{port['containerPort']}"
     annotations = SPEC["template"]["metadata"]["annotations"]
     assert annotations["prometheus.io/port"] == str(port["containerPort"])
+
+
+def test_what_all_pods_share_takes_none_of_them_out_of_the_service_when_it_is_away() -> None:
+    """Or else streams would be answered 503, which is final for an EventSource."""
+    assert CONTAINER["readinessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
 
 
 def test_it_runs_without_rights_as_the_image_has_it() -> None:
