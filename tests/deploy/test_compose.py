@@ -2,38 +2,46 @@
 
 import re
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.deploy.proxies import DEPLOY
-from wellnet_sse.settings import PREFIX, Settings
+from wellnet_sse.settings import PREFIX, AuthMode, Settings
 
 FOLDER = DEPLOY / "compose"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 NODES = ["node-1", "node-2"]
-GIVEN = dict(
-    line.split("=", 1)
-    for line in (FOLDER / "example.env").read_text().splitlines()
-    if line and not line.startswith("#")
-)
+EXAMPLE = (FOLDER / "example.env").read_text()
 
 
-def environment(service: str) -> dict[str, str]:
-    """What a service is given, with the variables that the example has."""
+def variables(text: str) -> dict[str, str]:
+    """What a file of variables sets."""
+    return dict(line.split("=", 1) for line in text.splitlines() if line and not line.startswith("#"))
+
+
+GIVEN = variables(EXAMPLE)
+WITH_TOKENS = variables(re.sub(r"^# (?=[A-Z_]+=)", "", EXAMPLE, flags=re.MULTILINE))
+"""The same where what is commented out is set, too."""
+
+
+def environment(service: str, given: Mapping[str, str] = GIVEN) -> dict[str, str]:
+    """What a service is given, with these variables; a name alone takes the value from them, if any."""
 
     def value_of(match: re.Match[str]) -> str:
         name, _, default = match[1].partition(":-")
         name, is_required, _ = name.partition(":?")
-        assert name in GIVEN or default, f"example.env lacks {name}"
-        assert not is_required or name in GIVEN
-        return GIVEN.get(name, default)
+        assert name in given or default, f"example.env lacks {name}"
+        assert not is_required or name in given
+        return given.get(name, default)
 
     return {
-        name: re.sub(r"\$\{([^}]+)\}", value_of, value)
+        name: given[name] if value is None else re.sub(r"\$\{([^}]+)\}", value_of, value)
         for name, value in SERVICES[service]["environment"].items()
+        if value is not None or name in given
     }
 
 
@@ -58,6 +66,13 @@ def test_nodes_have_all_that_they_share(node: str) -> None:
     assert seconds(SERVICES[node]["stop_grace_period"]) >= settings.grace_seconds + 3
 
 
+def test_nodes_can_be_told_to_want_tokens() -> None:
+    given = environment("node-1", WITH_TOKENS)
+    settings = Settings.from_environment({"WELLNET_BIND": "0.0.0.0:4440"} | given)
+    assert settings.auth is AuthMode.TOKEN
+    assert settings.token_key is not None
+
+
 def test_nodes_are_alike() -> None:
     assert SERVICES["node-1"] == SERVICES["node-2"]
     assert {name for name in SERVICES if name.startswith("node")} == set(NODES)
@@ -65,7 +80,8 @@ def test_nodes_are_alike() -> None:
 
 def test_every_variable_of_the_example_is_used() -> None:
     used = set(re.findall(r"\$\{(\w+)", (FOLDER / "compose.yaml").read_text()))
-    assert GIVEN.keys() <= used
+    used |= {name for name, value in SERVICES["node-1"]["environment"].items() if value is None}
+    assert WITH_TOKENS.keys() <= used
     assert {name for name in used if name.startswith(PREFIX)} <= {
         f"{PREFIX}{name.upper()}" for name in Settings.model_fields
     }
