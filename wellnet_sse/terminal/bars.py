@@ -15,7 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from wellnet_sse.terminal.following import Told, Waiting
+from wellnet_sse.terminal.following import Stalled, Told, Waiting
 from wellnet_sse.terminal.lines import printable, waiting
 from wellnet_sse.terminal.story import OperationStory, StepStory, Story
 
@@ -67,8 +67,10 @@ class Bars:
             await asyncio.sleep(1 / REFRESH_PER_SECOND)
             self._live.refresh()
 
-    def show(self, told: Told | Waiting, story: OperationStory | None) -> None:
+    def show(self, told: Told | Waiting | Stalled, story: OperationStory | None) -> None:
         """Draw it with the next picture."""
+        if isinstance(told, Stalled):
+            return  # it is drawn with its step
         if isinstance(told, Waiting) or told.event in {"live", "progress", "operation"}:
             self._connection = told
         if isinstance(told, Told) and told.event == "gap":
@@ -105,8 +107,20 @@ class Bars:
             table.add_row(mark, printable(name), *_bar(step.status, step.progress), _message(step))
         end = story.updated if story.outcome else max(self._now(), story.updated)
         told = Text.assemble((story.outcome or "in all", _style(status)), f"  {_elapsed(end - story.began)}")
+        told.append(self._left_over(story), "dim")
         table.add_row("", "", *_bar(status, story.progress), told)
         return Group(Text(printable(story.operation_id), style="bold"), table)
+
+    def _left_over(self, story: OperationStory) -> str:
+        """How long it still takes, as far as anybody can tell."""
+        if story.outcome is not None or story.ends is None:
+            return ""
+        median, latest = (end - self._now() for end in story.ends)
+        if latest <= 0:
+            return ""
+        return (
+            f"  about {_elapsed(median)} left" if median >= 1 else f"  less than {_elapsed(latest + 1)} left"
+        )
 
     def _mark(self, step: StepStory, *, is_over: bool) -> RenderableType:
         if step.status == "in_progress" and not is_over:
@@ -124,7 +138,8 @@ def _bar(status: str, progress: int | None) -> tuple[RenderableType, Text]:
 
 
 def _message(step: StepStory) -> Text:
-    return Text(printable(step.message), style=_style(step.status) if step.status == "error" else "")
+    text = Text(printable(step.message), style=_style(step.status) if step.status == "error" else "")
+    return text.append("  silent for longer than usual", "yellow") if step.is_stalled else text
 
 
 def _style(status: str) -> str:

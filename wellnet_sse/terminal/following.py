@@ -50,6 +50,13 @@ class Waiting(NamedTuple):
     reason: str
 
 
+class Stalled(NamedTuple):
+    """A step is silent for longer than such steps ever are."""
+
+    operation_id: str
+    step: str
+
+
 class Start(NamedTuple):
     """The POST that begins what is then followed.
 

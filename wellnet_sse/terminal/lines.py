@@ -6,7 +6,7 @@ from typing import Self
 
 import click
 
-from wellnet_sse.terminal.following import Told, Waiting
+from wellnet_sse.terminal.following import Stalled, Told, Waiting
 from wellnet_sse.terminal.story import OperationStory
 
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
@@ -25,10 +25,11 @@ def waiting(told: Waiting) -> str:
 class JsonLines:
     """Each event as one line, in the form of `wellnet.progress.v2`; trouble on stderr."""
 
-    def show(self, told: Told | Waiting, _story: OperationStory | None) -> None:
+    def show(self, told: Told | Waiting | Stalled, _story: OperationStory | None) -> None:
         """Write it down."""
         if isinstance(told, Waiting):
             click.echo(waiting(told), err=True)
+        if not isinstance(told, Told):
             return
         message = {"event": told.event, "id": told.id, "data": told.data}
         text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
@@ -47,10 +48,13 @@ class PlainLines:
     def __init__(self, *, several: bool) -> None:
         self._several = several
 
-    def show(self, told: Told | Waiting, _story: OperationStory | None) -> None:
+    def show(self, told: Told | Waiting | Stalled, _story: OperationStory | None) -> None:
         """Write it down."""
         if isinstance(told, Waiting):
             click.echo(waiting(told), err=True)
+        elif isinstance(told, Stalled):
+            name = f"{told.operation_id}: {told.step}" if self._several else told.step
+            click.echo(printable(f"{name} is silent for longer than usual"), err=True)
         elif told.event == "gap":
             click.echo("some events are gone; what follows is the state", err=True)
         elif told.event in {"progress", "operation"}:

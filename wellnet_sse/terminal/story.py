@@ -14,6 +14,9 @@ class StepStory:
     status: str = "pending"
     message: str = ""
     progress: int | None = None
+    at: float = 0.0
+    is_stalled: bool = False
+    """Silent for longer than such steps ever are; until it is heard of again."""
 
 
 @dataclass(slots=True)
@@ -25,18 +28,34 @@ class OperationStory:
     updated: float
     steps: dict[str, StepStory] = field(default_factory=dict)
     declared: bool = False
-    """Whether a step was seen to wait: then all of them are known, as far as can be told from here."""
+    """Whether a step was seen to wait, or the server's state says so: then all of them are known."""
     outcome: str | None = None
     ended_progress: int | None = None
+    ends: tuple[float, float] | None = None
+    """When it ends, one time in two before the one and nine in ten before the other."""
 
     @property
     def progress(self) -> int | None:
         """The ending's, or the mean of the steps, rounded down (protocol §5); None where more may follow."""
         if self.outcome is not None:
             return self.ended_progress
-        if not self.declared:
+        if not self.declared or not self.steps:
             return None
         return sum(step.progress or 0 for step in self.steps.values()) // len(self.steps)
+
+    def foresee(self, state: dict[str, Any]) -> list[str]:
+        """Take in what the server's state of it tells and no stream does; gives the steps that got stuck."""
+        self.declared = state.get("progress") is not None
+        estimate = state.get("estimate")
+        self.ends = None if estimate is None else (_seconds(estimate["p50"]), _seconds(estimate["p90"]))
+        stuck = []
+        for told in state.get("steps", ()):
+            step = self.steps.get(told["step"])
+            if step is not None and step.at == _seconds(told["timestamp"]):
+                was_stalled, step.is_stalled = step.is_stalled, told.get("stalled", False)
+                if step.is_stalled and not was_stalled:
+                    stuck.append(told["step"])
+        return stuck
 
 
 class Story:
@@ -50,7 +69,7 @@ class Story:
         if told.event not in {"progress", "operation"}:
             return None
         data = told.data
-        at = _seconds(data)
+        at = _seconds(data.get("timestamp"))
         operation_id = str(data["operation_id"])
         story = self.operations.setdefault(operation_id, OperationStory(operation_id, at, at))
         story.began, story.updated = min(story.began, at or story.began), max(story.updated, at)
@@ -59,10 +78,9 @@ class Story:
         else:
             story.outcome = None  # it was opened again, if it had ended
             story.declared |= data["status"] == "pending"
-            story.steps[str(data["step"])] = StepStory(data["status"], data["message"], data["progress"])
+            story.steps[str(data["step"])] = StepStory(data["status"], data["message"], data["progress"], at)
         return story
 
 
-def _seconds(data: dict[str, Any]) -> float:
-    text = data.get("timestamp")
+def _seconds(text: str | None) -> float:
     return datetime.fromisoformat(text).timestamp() if text else 0.0

@@ -1,5 +1,6 @@
 """`watch` follows operations; `run` starts one and follows it."""
 
+import asyncio
 import secrets
 import sys
 from typing import Any, Protocol, Self
@@ -7,7 +8,8 @@ from typing import Any, Protocol, Self
 import click
 
 from wellnet_sse.terminal.exits import EXITS, Exit
-from wellnet_sse.terminal.following import Following, Start, Told, Waiting
+from wellnet_sse.terminal.following import Following, Stalled, Start, Told, Waiting
+from wellnet_sse.terminal.foreseeing import foresee
 from wellnet_sse.terminal.lines import JsonLines, PlainLines
 from wellnet_sse.terminal.options import Address, complete, of_server, operation_id
 from wellnet_sse.terminal.story import OperationStory, Story
@@ -16,7 +18,7 @@ from wellnet_sse.terminal.story import OperationStory, Story
 class Screen(Protocol):
     """Where what happens is shown; `async with` it."""
 
-    def show(self, told: Told | Waiting, story: OperationStory | None) -> None:
+    def show(self, told: Told | Waiting | Stalled, story: OperationStory | None) -> None:
         """Show it; `story` is the operation that it is about."""
 
     async def __aenter__(self) -> Self: ...
@@ -87,10 +89,15 @@ async def follow(
     async with address.remote() as remote:
         following = Following(remote, operation, patience=address.patience, start=start)
         async with _screen(story, following, is_json=is_json, several=operation is None) as screen:
-            async for told in following.events():
-                screen.show(told, story.hear(told) if isinstance(told, Told) else None)
-                if isinstance(told, Told) and told.final:
-                    return Exit.of(told.data["outcome"])
+            ahead = None if is_json else asyncio.create_task(foresee(remote, operation, story, screen.show))
+            try:
+                async for told in following.events():
+                    screen.show(told, story.hear(told) if isinstance(told, Told) else None)
+                    if isinstance(told, Told) and told.final:
+                        return Exit.of(told.data["outcome"])
+            finally:
+                if ahead is not None:
+                    ahead.cancel()
     raise AssertionError("what is followed ends with its ending, or with an error")
 
 
