@@ -15,6 +15,8 @@ from tests.harness import ValkeyCluster, ValkeyServer, eventually, free_port
 from tests.harness.valkey import SLOTS
 from tests.progress.reading import Reader, gaps
 from wellnet_sse.brokers.valkey.names import BUCKETS, bucket_of, user_keys
+from wellnet_sse.brokers.valkey.shards import Cluster
+from wellnet_sse.brokers.valkey.url import parse
 from wellnet_sse.errors import UnavailableError
 from wellnet_sse.progress.broker import Broker, IdempotencyKey
 from wellnet_sse.progress.events import UserId
@@ -130,6 +132,19 @@ async def test_a_cluster_of_which_a_part_is_gone_is_not_there(make_node: MakeNod
             slot = await cluster.servers[0].call("CLUSTER", "KEYSLOT", user_keys(user_id).log)
             if _owner(slot) != 1:  # the rest goes on
                 assert (await node.broker.append(user_id, "op", update())).records
+
+
+async def test_nodes_that_are_gone_are_let_go_of_once_although_several_look_at_once(
+    valkey: ValkeyServer, valkey_cluster: ValkeyCluster
+) -> None:
+    shards = Cluster(parse(valkey_cluster.url))
+    await shards.refresh()
+    for host in ("127.0.0.1", "localhost"):  # as if these had been of the Cluster until now
+        await shards._shard(host, valkey.port).exchange([("PING",)])
+    (ranges,) = await shards.all()[0].exchange([("CLUSTER", "SLOTS")])
+    await asyncio.gather(*(shards._take("127.0.0.1", ranges) for _ in range(4)))
+    assert len(shards._shards) == len(shards.all()) == len(valkey_cluster.servers)
+    await shards.aclose()
 
 
 def _owner(slot: object) -> int:

@@ -171,9 +171,10 @@ class Cluster:
             slot = key_slot(bucket_key(bucket, "").encode())
             primary = next((node for first, last, node, *_ in ranges if first <= slot <= last), None)
             self._places[bucket] = primary and self._shard((primary[0] or b"").decode() or asked, primary[1])
-        for name, shard in list(self._shards.items()):
-            if shard not in self._places:
-                await self._shards.pop(name).aclose()
+        gone = [name for name, shard in self._shards.items() if shard not in self._places]
+        # All at once, before others may run: they may be looking, too.
+        for shard in [self._shards.pop(name) for name in gone]:
+            await shard.aclose()
 
     def _shard(self, host: str, port: int) -> Shard:
         name = f"{host}:{port}"
