@@ -1,11 +1,13 @@
 """Several nodes over one history."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.brokers.changes import OTHER, USER, begin_run, name, update
 from tests.brokers.valkey.conftest import MakeNode
+from tests.brokers.valkey.history import kept
 from tests.harness import ValkeyCluster, ValkeyServer, eventually
 from tests.progress.reading import Reader, seqs
 from wellnet_sse.brokers.valkey import ValkeyBroker
@@ -161,3 +163,34 @@ async def test_a_wrong_password_stops_the_start_and_is_not_repeated(
     with pytest.raises(ConfigurationError, match="contraseña") as caught:
         await make_node(f"redis://:secreto@127.0.0.1:{valkey.port}")
     assert "secreto" not in repr(caught.value)
+
+
+# Rights
+
+
+@pytest.fixture
+async def restricted(valkey: ValkeyServer) -> AsyncIterator[str]:
+    """The URL for a user who may announce; `ACL SETUSER restricted resetchannels` takes that away."""
+    await valkey.call(
+        "ACL", "SETUSER", "restricted", "on", ">p", "~wellnet:*", "+@all", "resetchannels", "&wellnet:*"
+    )
+    yield f"redis://restricted:p@127.0.0.1:{valkey.port}"
+    await valkey.call("ACL", "DELUSER", "restricted")
+
+
+async def test_a_server_that_takes_no_announcements_stops_the_start(
+    make_node: MakeNode, valkey: ValkeyServer, restricted: str
+) -> None:
+    await valkey.call("ACL", "SETUSER", "restricted", "resetchannels")
+    with pytest.raises(ConfigurationError, match="canales"):
+        await make_node(restricted)
+
+
+async def test_what_cannot_be_announced_is_written_once_and_answered(
+    make_node: MakeNode, valkey: ValkeyServer, restricted: str
+) -> None:
+    node = await make_node(restricted)
+    await node.broker.append(USER, "op", update(message="before"))
+    await valkey.call("ACL", "SETUSER", "restricted", "resetchannels")
+    assert (await node.broker.append(USER, "op", update(message="after"))).records
+    assert await kept(node.broker) == ["before", "after"]

@@ -84,8 +84,12 @@ class ValkeyBroker:
             try:
                 await self._link.open()
                 break
+            except ConfigurationError:
+                await self._link.aclose()
+                raise
             except UnavailableError as error:
                 if time.monotonic() > patient_until:
+                    await self._link.aclose()
                     raise ConfigurationError("WELLNET_BROKER_URL: el servidor no responde") from error
                 await asyncio.sleep(START_PAUSE_SECONDS)
         self._watches.start()

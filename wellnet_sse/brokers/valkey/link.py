@@ -1,8 +1,9 @@
 """The way to the store: scripts are run where their buckets are."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from redis.exceptions import (
@@ -22,6 +23,8 @@ from wellnet_sse.brokers.valkey.scripts import Script
 from wellnet_sse.brokers.valkey.shards import AwayError, RefusedError, Reply, Shard, shards_of
 from wellnet_sse.brokers.valkey.url import Address
 from wellnet_sse.errors import ConfigurationError, UnavailableError
+
+log = logging.getLogger(__name__)
 
 REFUSED = (AskError, ClusterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
 """Answers that say: not here, or not now. Nothing was done."""
@@ -48,6 +51,7 @@ class Link:
         try:
             await self.shards.refresh()
             await self.check()
+            await self._announce_nothing()
         except AwayError as error:
             cause = error.__cause__
             if isinstance(cause, AuthenticationError):
@@ -55,6 +59,17 @@ class Link:
                     "WELLNET_BROKER_URL: el servidor no acepta el usuario o la contraseña"
                 ) from None
             raise
+
+    async def _announce_nothing(self) -> None:
+        """Whether it can be told what is appended: sharded channels came with Redis 7, and need rights."""
+        (reply,) = await self.shards.of(0).exchange([("SPUBLISH", bucket_key(0, "live"), "")])
+        if isinstance(reply, REFUSED):
+            raise RefusedError from reply
+        if isinstance(reply, ResponseError):
+            raise ConfigurationError(
+                "WELLNET_BROKER_URL: hace falta Valkey, o Redis 7 o posterior, "
+                "con derecho a los canales wellnet:*"
+            ) from reply
 
     async def aclose(self) -> None:
         """Let go of it."""
@@ -119,9 +134,13 @@ class Link:
         return [answers[number] for number in range(len(calls))]
 
     async def mend(self) -> None:
-        """After a failure: see which nodes there are now."""
-        with suppress(AwayError):
+        """After a failure: see which nodes there are now. Never raises: whoever mends has failed already."""
+        try:
             await self.shards.refresh()
+        except AwayError:
+            pass  # nobody says so; those that are known are tried again
+        except Exception:
+            log.exception("history_refresh_failed")
 
     async def _run(self, shard: Shard, calls: Sequence[Call]) -> list[Reply]:
         replies = await shard.exchange([_command(call) for call in calls])

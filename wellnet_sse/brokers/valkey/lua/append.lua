@@ -65,6 +65,7 @@ end
 keep_head()
 if seq > base then
   local header = table.concat({epoch, int(base + 1), mark}, ' ')
-  redis.call('SPUBLISH', channel, header .. '\n' .. table.concat(ARGV, '\n', FIRST_ENTRY))
+  -- A hint only: what is written stays written, although nobody can be told.
+  redis.pcall('SPUBLISH', channel, header .. '\n' .. table.concat(ARGV, '\n', FIRST_ENTRY))
 end
 return {'done', epoch, int(base)}
