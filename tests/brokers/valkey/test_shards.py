@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.brokers.changes import USER, update
+from tests.brokers.changes import USER, begin_run, name, update
 from tests.brokers.valkey.conftest import MakeNode
 from tests.brokers.valkey.history import kept, messages
+from tests.brokers.valkey.test_announcements import lose_announcements
 from tests.harness import ValkeyCluster, ValkeyServer, eventually, free_port
 from tests.harness.valkey import SLOTS
 from tests.progress.reading import Reader, gaps
@@ -134,6 +135,37 @@ async def test_a_cluster_of_which_a_part_is_gone_is_not_there(make_node: MakeNod
                 assert (await node.broker.append(user_id, "op", update())).records
 
 
+async def test_users_of_other_nodes_are_looked_after_while_one_is_away(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with ValkeyCluster(tmp_path / "cluster") as cluster, AsyncExitStack() as stack:
+        here, there = [await make_node(cluster.url, wait_seconds=0.5) for _ in range(2)]
+        lose_announcements(there, monkeypatch, lambda: True)
+        staying, leaving = [await _user_at(cluster, number) for number in (0, 1)]
+        await here.broker.renew("here", lease_ms=60_000)
+        for user_id in (staying, leaving):
+            await here.broker.append(user_id, "run", begin_run("r1", holder="gone"))
+            await here.broker.append(user_id, "rest", name())
+        readers = [Reader(there.hub.subscribe(user_id)) for user_id in (staying, leaving)]
+        for reader in readers:
+            await (await stack.enter_async_context(reader)).until_live()
+        assert len(await here.broker.silent(2**52)) == 2
+        await cluster.servers[1].kill()
+
+        for _ in range(2):  # in a Cluster it is known at once who is gone; then it is looked at anew
+            await here.broker.renew("here", lease_ms=60_000)
+            assert await here.broker.orphans() == [(staying, "run", ["r1"])]
+            assert await here.broker.silent(2**52) == [(staying, "rest")]
+            assert here.broker.active_operations() == 4
+            await here.broker.trim()
+        assert await there.broker.alive("here")
+        with pytest.raises(UnavailableError):  # it may have said there that it lives
+            await there.broker.alive("gone")
+        appended = await here.broker.append(staying, "op", update())
+        async with asyncio.timeout(5):
+            await readers[0].until(appended.records[-1].cursor.seq)
+
+
 async def test_nodes_that_are_gone_are_let_go_of_once_although_several_look_at_once(
     valkey: ValkeyServer, valkey_cluster: ValkeyCluster
 ) -> None:
@@ -145,6 +177,14 @@ async def test_nodes_that_are_gone_are_let_go_of_once_although_several_look_at_o
     await asyncio.gather(*(shards._take("127.0.0.1", ranges) for _ in range(4)))
     assert len(shards._shards) == len(shards.all()) == len(valkey_cluster.servers)
     await shards.aclose()
+
+
+async def _user_at(cluster: ValkeyCluster, number: int) -> UserId:
+    """A user whose history stands at that server."""
+    for user_id in map(UserId, range(1, BUCKETS)):
+        if _owner(await cluster.servers[0].call("CLUSTER", "KEYSLOT", user_keys(user_id).log)) == number:
+            return user_id
+    raise LookupError(number)
 
 
 def _owner(slot: object) -> int:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from wellnet_sse.brokers.valkey import scripts
 from wellnet_sse.brokers.valkey.entries import load_operations, load_records
 from wellnet_sse.brokers.valkey.heads import Heads
-from wellnet_sse.brokers.valkey.link import Call, Link
+from wellnet_sse.brokers.valkey.link import Call, Link, in_buckets
 from wellnet_sse.brokers.valkey.names import BUCKETS, bucket_key, bucket_of, streams_key, user_keys
 from wellnet_sse.brokers.valkey.request import Terms
 from wellnet_sse.brokers.valkey.scripts import Script
-from wellnet_sse.brokers.valkey.shards import Reply
+from wellnet_sse.brokers.valkey.shards import AwayError, Reply
 from wellnet_sse.brokers.valkey.url import parse
 from wellnet_sse.brokers.valkey.watches import Watches
 from wellnet_sse.brokers.valkey.writer import Writer
@@ -71,7 +71,12 @@ class ValkeyBroker:
             wait_seconds=wait_seconds,
             show=self._watches.show,
         )
-        self._open = 0
+        self._open = [0] * BUCKETS
+        """How many operations of each bucket had not ended when it last answered."""
+        self._counted = 0
+        """How many of the writer's are among them."""
+        self._renewed: Sequence[int] = range(BUCKETS)
+        """The buckets in which it was last said who lives: only there others may be judged."""
 
     def attach(self, feed: Feed) -> None:
         """See `Broker.attach`."""
@@ -165,7 +170,9 @@ class ValkeyBroker:
 
     async def active(self, *, limit: int) -> Sequence[tuple[UserId, Operation]]:
         """See `Broker.active`: what ended while it was looked up is left out."""
-        answers = await self._of_all(scripts.ACTIVE, ("resting", "in_step", "runs"), limit)
+        answers = await self._link.ask_all(
+            in_buckets(range(BUCKETS), scripts.ACTIVE, ("resting", "in_step", "runs"), limit)
+        )
         places = [_place(name) for names in answers for name in names][:limit]
         calls = [self._state_call(user_id, Wanted(operation_id)) for user_id, operation_id in places]
         found = []
@@ -180,24 +187,37 @@ class ValkeyBroker:
         """See `Broker.silent`; also counts what has not ended, over all processes."""
         in_step_ms = before_ms if in_step_before_ms is None else in_step_before_ms
         counted = self._writer.opened
-        answers = await self._of_all(scripts.SILENT, ("resting", "in_step", "runs"), before_ms, in_step_ms)
-        self._open = sum(open_ for open_, _ in answers) - counted
-        return [_place(name) for _, names in answers for name in names]
+        names = ("resting", "in_step", "runs")
+        answers = await self._link.of_each(range(BUCKETS), scripts.SILENT, names, before_ms, in_step_ms)
+        for bucket, (open_, _) in answers.items():
+            self._open[bucket] = open_
+        self._counted = counted
+        return [_place(name) for _, silent in answers.values() for name in silent]
 
     async def renew(self, holder: str, *, lease_ms: int = LEASE_MS) -> None:
         """See `Broker.renew`."""
-        await self._of_all(scripts.RENEW, ("leases",), self._lease_now(), holder, lease_ms)
+        self._renewed = ()
+        args = (self._lease_now(), holder, lease_ms)
+        self._renewed = list(await self._link.of_each(range(BUCKETS), scripts.RENEW, ("leases",), *args))
 
     async def alive(self, holder: str) -> bool:
-        """See `Broker.alive`."""
-        call = Call(0, scripts.ALIVE, (bucket_key(0, "leases"),), (self._lease_now(), holder))
-        return bool(await self._link.ask(call))
+        """See `Broker.alive`: wherever it was heard of. Nobody is dead while a part of the store is away."""
+        args = (self._lease_now(), holder)
+        answers = await self._link.of_each(range(BUCKETS), scripts.ALIVE, ("leases",), *args)
+        if any(answers.values()):
+            return True
+        if len(answers) < BUCKETS:
+            raise AwayError
+        return False
 
     async def orphans(self) -> Sequence[tuple[UserId, str, Sequence[str]]]:
         """See `Broker.orphans`; nobody, where the store itself may have been away."""
-        answers = await self._of_all(scripts.ORPHANS, ("leases", "runs"), self._lease_now())
+        names = ("leases", "runs")
+        answers = await self._link.of_each(self._renewed, scripts.ORPHANS, names, self._lease_now())
         return [
-            (*_place(name), [run.decode() for run in runs]) for answer in answers for name, runs in answer
+            (*_place(name), [run.decode() for run in runs])
+            for orphans in answers.values()
+            for name, runs in orphans
         ]
 
     async def reserve(self, user_id: UserId, holder: str, *, streams: int, version: int, limit: int) -> bool:
@@ -214,7 +234,8 @@ class ValkeyBroker:
     async def trim(self) -> None:
         """See `Broker.trim`."""
         before_ms = self._clock() - self._history_ms
-        for users in await self._of_all(scripts.DUE, ("users",), before_ms):
+        due = await self._link.of_each(range(BUCKETS), scripts.DUE, ("users",), before_ms)
+        for users in due.values():
             for user_id in map(UserId, map(int, users)):
                 own = user_keys(user_id)
                 keys = (own.open, own.endings, own.finished, own.started)
@@ -224,7 +245,7 @@ class ValkeyBroker:
 
     def active_operations(self) -> int:
         """See `Broker.active_operations`: of all processes a second ago, and what began here since."""
-        return max(0, self._open + self._writer.opened)
+        return max(0, sum(self._open) + self._writer.opened - self._counted)
 
     async def _operations(self, user_id: UserId, wanted: Wanted) -> tuple[Cursor, int, list[Operation]]:
         reply = await self._link.ask(self._state_call(user_id, wanted))
@@ -244,15 +265,6 @@ class ValkeyBroker:
         """The user's newest place, the floor, and what else the script gives."""
         reply = await self._link.ask(self._heads.call(user_id, script, keys, *args))
         return self._heads.taken(user_id, reply)
-
-    async def _of_all(self, script: Script, names: Sequence[str], *args: str | int) -> list[Reply]:
-        """Run a script in every bucket."""
-        return await self._link.ask_all(
-            [
-                Call(bucket, script, [bucket_key(bucket, name) for name in names], args)
-                for bucket in range(BUCKETS)
-            ]
-        )
 
     def _lease_now(self) -> int | str:
         return "" if self._lease_clock is None else self._lease_clock()

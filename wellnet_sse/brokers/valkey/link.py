@@ -39,6 +39,11 @@ class Call(NamedTuple):
     args: Sequence[str | int]
 
 
+def in_buckets(buckets: Sequence[int], script: Script, names: Sequence[str], *args: str | int) -> list[Call]:
+    """The script in each of the buckets, with its keys of these names."""
+    return [Call(bucket, script, [bucket_key(bucket, name) for name in names], args) for bucket in buckets]
+
+
 class Link:
     """Runs scripts where their buckets are."""
 
@@ -95,6 +100,47 @@ class Link:
                 # A connection may have been cut, or the bucket have moved: once more, over a new one.
                 await self.mend()
                 return await self._ask_all(calls)
+
+    async def ask_each(self, calls: Sequence[Call]) -> list[Reply]:
+        """The same, of each node by itself: where one is away, its answers are UnavailableError."""
+        by_shard: dict[Shard | None, list[int]] = {}
+        for number, call in enumerate(calls):
+            try:
+                shard = self.shards.of(call.bucket)
+            except AwayError:
+                shard = None
+            by_shard.setdefault(shard, []).append(number)
+
+        async def ask(numbers: Sequence[int]) -> Sequence[Reply]:
+            try:
+                return await self.ask_all([calls[number] for number in numbers])
+            except UnavailableError as error:
+                return [error] * len(numbers)
+
+        answers: dict[int, Reply] = {}
+        found = await asyncio.gather(*(ask(numbers) for numbers in by_shard.values()))
+        for numbers, replies in zip(by_shard.values(), found, strict=True):
+            answers |= zip(numbers, replies, strict=True)
+        return [answers[number] for number in range(len(calls))]
+
+    async def of_each(
+        self, buckets: Sequence[int], script: Script, names: Sequence[str], *args: str | int
+    ) -> dict[int, Reply]:
+        """Run a script in every bucket; gives what those answered whose node is there.
+
+        Raises UnavailableError where none is.
+        """
+        replies = await self.ask_each(in_buckets(buckets, script, names, *args))
+        away = [reply for reply in replies if isinstance(reply, UnavailableError)]
+        if away and len(away) == len(replies):
+            raise away[0]
+        if away:
+            log.warning("history_partly_away", extra={"buckets": len(away)})
+        return {
+            bucket: reply
+            for bucket, reply in zip(buckets, replies, strict=True)
+            if not isinstance(reply, UnavailableError)
+        }
 
     @asynccontextmanager
     async def _patience(self) -> AsyncIterator[None]:

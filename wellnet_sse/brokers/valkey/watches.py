@@ -231,7 +231,10 @@ class Watches:
                 log.exception("history_feed_failed")
 
     async def check(self) -> None:
-        """Ask how far each watched user is, and read what was not heard of. Raises UnavailableError."""
+        """Ask how far each watched user is, and read what was not heard of.
+
+        Raises UnavailableError where a node is away; for the users of the others it is done all the same.
+        """
         for watch in self._watches.values():
             self._subscribe(watch)
         by_bucket: dict[int, list[Watch]] = {}
@@ -242,10 +245,16 @@ class Watches:
             Call(bucket, scripts.PLACES, (bucket_key(bucket, "heads"),), [watch.user_id for watch in watches])
             for bucket, watches in by_bucket.items()
         ]
-        for watches, heads in zip(by_bucket.values(), await self._link.ask_all(calls), strict=True):
+        away: UnavailableError | None = None
+        for watches, heads in zip(by_bucket.values(), await self._link.ask_each(calls), strict=True):
+            if isinstance(heads, UnavailableError):
+                away = heads
+                continue
             for watch, head in zip(watches, heads, strict=True):
                 if head is None or not self._is_at(watch, head):
                     self._catch_up(watch, 0)
+        if away is not None:
+            raise away
 
     def _is_at(self, watch: Watch, head: bytes) -> bool:
         """Whether all was fed that the store has, and the store has what was fed."""
