@@ -146,6 +146,19 @@ async def test_the_streams_of_all_nodes_count_together_as_long_as_they_live(make
     assert await here.reserve(OTHER, "here", streams=3, version=1, limit=3)
 
 
+async def test_streams_of_a_node_count_again_when_it_is_heard_of_again(make_node: MakeNode) -> None:
+    """A store that was away for longer than a lease has heard of nobody, and all have their streams still."""
+    here, there = (await make_node()).broker, (await make_node()).broker
+    await here.renew("here", lease_ms=60_000)
+    await there.renew("there", lease_ms=60_000)
+    assert await here.reserve(USER, "here", streams=3, version=1, limit=3)
+    await here.renew("here", lease_ms=0)
+    assert await there.reserve(USER, "there", streams=1, version=1, limit=3)
+    assert await there.reserve(USER, "there", streams=0, version=2, limit=3)
+    await here.renew("here", lease_ms=60_000)
+    assert not await there.reserve(USER, "there", streams=1, version=3, limit=3)
+
+
 # The start
 
 

@@ -8,10 +8,14 @@ for n = 1, #open, 2 do
   local count, told = string.match(open[n + 1], '^(%d+) (%d+)$')
   if open[n] == holder then
     own, newest = tonumber(count), tonumber(told)
-  elseif tonumber(redis.call('ZSCORE', LEASES, open[n]) or '0') > now then
-    others = others + tonumber(count)
   else
-    redis.call('HDEL', STREAMS, open[n])
+    -- One whose lease is over does not count, but may come back: it was perhaps the store that was away.
+    local lease = redis.call('ZSCORE', LEASES, open[n])
+    if not lease then
+      redis.call('HDEL', STREAMS, open[n]) -- nobody knows it any more
+    elseif tonumber(lease) > now then
+      others = others + tonumber(count)
+    end
   end
 end
 if streams > own and others + streams > limit then return 0 end
