@@ -1,17 +1,46 @@
 """Where what is kept: the names of the keys.
 
-Users share a few buckets, and a bucket's number is the hash tag of all its keys. So whatever one append
+Users share a few buckets, and a bucket has one hash tag for all its keys. So whatever one append
 touches stands on one node of a Cluster, the indexes over the users of a bucket among it, and can be written
 by one script.
 """
 
+import itertools
 from functools import lru_cache
 from typing import NamedTuple
+
+from redis.crc import key_slot
 
 from wellnet_sse.progress.events import UserId
 
 BUCKETS = 32
-"""A Cluster's nodes share these among them. Another number would look for everything in another place."""
+"""A Cluster's nodes share these among them: more nodes than that are of no use. Another number would look for
+everything in another place."""
+
+
+SLOTS = 16384
+"""Of a Cluster."""
+
+
+def _tags() -> tuple[str, ...]:
+    """For each bucket the smallest number whose slot lies near the middle of the bucket's part of all slots.
+
+    Nodes have equal ranges of slots, as a rule, so no two of them differ by more than one bucket. Numbers as
+    such would fall on them like dice: of 13 nodes some would have no bucket and others five.
+    """
+    tags: dict[int, str] = {}
+    part = SLOTS // BUCKETS
+    numbers = itertools.count()
+    while len(tags) < BUCKETS:
+        tag = str(next(numbers))
+        bucket, place = divmod(key_slot(tag.encode()), part)
+        if abs(place - part // 2) < part // 64:
+            tags.setdefault(bucket, tag)
+    return tuple(tags[bucket] for bucket in range(BUCKETS))
+
+
+TAGS = _tags()
+"""The hash tag of each bucket."""
 
 
 def bucket_of(user_id: UserId) -> int:
@@ -50,7 +79,7 @@ class UserKeys(NamedTuple):
 
 def bucket_key(bucket: int, what: str) -> str:
     """A key of a bucket."""
-    return f"wellnet:{{{bucket}}}:{what}"
+    return f"wellnet:{{{TAGS[bucket]}}}:{what}"
 
 
 @lru_cache(maxsize=16384)
