@@ -29,21 +29,27 @@ class Subscriber:
         self._asked: set[str] = set()
         self._heard: set[str] = set()
         self._left: list[str] = []
+        self._doubtful: set[str] = set()
+        """Channels of which the node may not have been told whether they are wanted."""
         self._changed = asyncio.Event()
         self._closed = False
         self._task = asyncio.get_running_loop().create_task(self._run(), name="history subscriber")
 
     def add(self, channel: str) -> asyncio.Event:
         """Want a channel; gives what is set as soon as whatever is appended from then on is announced."""
-        self._changed.set()
         event = self._wanted.setdefault(channel, asyncio.Event())
-        if channel in self._asked & self._heard:  # it was wanted a moment ago, too
+        self._doubt(channel)
+        if channel in self._asked and channel in self._heard:  # it was wanted a moment ago, too
             event.set()
         return event
 
     def remove(self, channel: str) -> None:
         """Want it no more."""
         self._wanted.pop(channel, None)
+        self._doubt(channel)
+
+    def _doubt(self, channel: str) -> None:
+        self._doubtful.add(channel)
         self._changed.set()
 
     async def aclose(self) -> None:
@@ -75,6 +81,7 @@ class Subscriber:
 
     def _begin_anew(self) -> None:
         self._asked, self._heard, self._left = set(), set(), []
+        self._doubtful = set(self._wanted)
         for event in self._wanted.values():
             event.clear()
 
@@ -82,8 +89,12 @@ class Subscriber:
         """Tell the node which channels are wanted; with nothing to tell, ask whether it is there."""
         while True:
             self._changed.clear()
-            left, new = self._asked - self._wanted.keys(), self._wanted.keys() - self._asked
-            self._asked = set(self._wanted)
+            # Only these are looked at: there may be very many users, and one of them comes or goes.
+            doubtful, self._doubtful = self._doubtful, set()
+            left = {channel for channel in doubtful if channel in self._asked and channel not in self._wanted}
+            new = {channel for channel in doubtful if channel in self._wanted and channel not in self._asked}
+            self._asked -= left
+            self._asked |= new
             self._left += left
             # One by one: in a Cluster a command takes channels of one slot only.
             commands = [("SUNSUBSCRIBE", channel) for channel in left]

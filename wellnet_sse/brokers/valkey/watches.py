@@ -237,6 +237,9 @@ class Watches:
         """
         for watch in self._watches.values():
             self._subscribe(watch)
+        places = {shard.place for shard in self._link.shards.all()}
+        for place in self._subscribers.keys() - places:  # nodes that are no more
+            await self._subscribers.pop(place).aclose()
         by_bucket: dict[int, list[Watch]] = {}
         for watch in self._watches.values():
             if watch.fed is not None:
