@@ -178,6 +178,20 @@ async def test_a_wrong_password_stops_the_start_and_is_not_repeated(
     assert "secreto" not in repr(caught.value)
 
 
+# The end
+
+
+async def test_an_append_that_is_under_way_is_answered_before_the_end(make_node: MakeNode) -> None:
+    node = await make_node()
+    await node.broker.append(USER, "op", update())
+    append = asyncio.create_task(node.broker.append(USER, "op", update()))
+    lane = node.broker._writer._lane(0)
+    while lane._emptied.is_set() or lane._waiting:  # noqa: ASYNC110 - nothing tells that it was taken
+        await asyncio.sleep(0)
+    await node.broker.aclose()
+    assert (await append).records
+
+
 # Rights
 
 

@@ -223,6 +223,7 @@ class _Lane:
         self._waiting: deque[Request] = deque()
         self._wake = asyncio.Event()
         self._emptied = asyncio.Event()
+        self._emptied.set()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="history writer")
 
     def add(self, request: Request) -> None:
@@ -234,11 +235,10 @@ class _Lane:
         self._wake.set()
 
     async def aclose(self, wait_seconds: float) -> None:
-        """Write what waits, for so long, and end."""
+        """Write what waits or is under way, for so long, and end."""
         try:
             async with asyncio.timeout(wait_seconds):
-                if self._waiting:
-                    await self._emptied.wait()
+                await self._emptied.wait()
         except TimeoutError:
             pass
         self._task.cancel()
