@@ -21,6 +21,9 @@ ANSWER_SECONDS = 3.0
 SENTINEL_SECONDS = 0.5
 """How long one Sentinel may take, before the next is asked."""
 
+SENTINEL_ACCOUNT = {"sentinel_username": "username", "sentinel_password": "password"}
+"""Queries of the URL that are for Sentinels alone."""
+
 CONNECTIONS = 24
 """How many there may be to each node; who needs one more waits."""
 
@@ -114,9 +117,8 @@ class One:
         options = connection_options(address)
         self._sentinel: Sentinel | None = None
         if address.kind is Kind.SENTINEL:
-            limits = {"socket_timeout": SENTINEL_SECONDS, "socket_connect_timeout": SENTINEL_SECONDS}
             self._sentinel = Sentinel(  # type: ignore[no-untyped-call]  # theirs
-                address.hosts, sentinel_kwargs={**limits, "retry": options["retry"]}
+                address.hosts, sentinel_kwargs=sentinel_options(address)
             )
             pool: ConnectionPool = SentinelConnectionPool(  # type: ignore[no-untyped-call]  # theirs
                 address.service, self._sentinel, ssl=address.secure, **options
@@ -204,11 +206,25 @@ def connection_options(address: Address) -> dict[str, Any]:
     return {
         "protocol": 2,  # what it lacks is not used, and any server speaks it
         "retry": Retry(NoBackoff(), 0),  # whoever asks knows whether asking twice is right
-        **address.options,
+        **{name: value for name, value in address.options.items() if name not in SENTINEL_ACCOUNT},
         # Time is kept by whoever asks: redis-py keeps it with `wait_for`, which on Python 3.11 may lose the
         # cancellation of its caller (python/cpython#86296).
         "socket_timeout": None,
         "socket_connect_timeout": None,
+    }
+
+
+def sentinel_options(address: Address) -> dict[str, Any]:
+    """What Sentinels are asked with: over TLS where the store is, by an account of their own."""
+    account = {what: address.options.get(name) for name, what in SENTINEL_ACCOUNT.items()}
+    tls = {name: value for name, value in address.options.items() if name.startswith("ssl_")}
+    return {
+        "socket_timeout": SENTINEL_SECONDS,
+        "socket_connect_timeout": SENTINEL_SECONDS,
+        "retry": Retry(NoBackoff(), 0),  # the next is asked
+        "ssl": address.secure,
+        **tls,
+        **account,
     }
 
 

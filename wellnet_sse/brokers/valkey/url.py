@@ -43,8 +43,9 @@ def parse(url: str) -> Address:
     """What `url` says, such as `redis://:password@host/0`, or one of the other `SCHEMES`.
 
     Sentinels and nodes of a Cluster are listed with commas: `redis+sentinel://one,two:26380/service`. Queries
-    are redis-py's, as in `rediss://host?ssl_ca_certs=/etc/ca.pem`. Raises ConfigurationError, which does not
-    repeat the URL: there may be a password in it.
+    are redis-py's, as in `rediss://host?ssl_ca_certs=/etc/ca.pem`; account and password are the store's, and
+    `sentinel_username` and `sentinel_password` those of the Sentinels. Raises ConfigurationError, which does
+    not repeat the URL: there may be a password in it.
     """
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
