@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
+from functools import partial
 
 from quart import Quart, Response, g, request
 
@@ -28,6 +29,7 @@ from wellnet_sse.provisioning.service import RemovalService
 from wellnet_sse.provisioning.timings import KEEP_SECONDS, Timings
 from wellnet_sse.settings import AuthMode, Settings
 from wellnet_sse.storage.database import Database
+from wellnet_sse.storage.identity import name_of
 from wellnet_sse.web import (
     connections,
     documented,
@@ -186,10 +188,10 @@ def _broker(settings: Settings, database: Database) -> Broker:
             lock_wait_seconds=settings.grace_seconds + LOCK_MARGIN_SECONDS,
             clock=wall_clock_ms,
         )
-    return _valkey_broker(settings, url, history_ms)
+    return _valkey_broker(settings, url, history_ms, database)
 
 
-def _valkey_broker(settings: Settings, url: str, history_ms: int) -> Broker:
+def _valkey_broker(settings: Settings, url: str, history_ms: int, database: Database) -> Broker:
     try:
         from wellnet_sse.brokers.valkey import ValkeyBroker  # noqa: PLC0415 - an extra, which may be missing
     except ModuleNotFoundError as error:
@@ -203,6 +205,8 @@ def _valkey_broker(settings: Settings, url: str, history_ms: int) -> Broker:
         history_events=settings.history_events,
         wait_seconds=settings.broker_wait_seconds,
         clock=wall_clock_ms,
+        # One in memory is a single process's own, and gone with it: for trials.
+        database=None if database.in_memory else partial(name_of, database),
     )
 
 

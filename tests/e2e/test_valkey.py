@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.conftest import MakeServer
 from tests.harness import ServerProcess, SseReader, ValkeyServer, eventually
@@ -43,10 +44,22 @@ async def test_what_one_server_is_told_is_streamed_by_another(
         assert (await other.get("/api/operaciones/import-1")).json()["cursor"] == event.id
 
 
-async def test_the_cap_of_streams_holds_over_all_servers(
-    make_server: MakeServer, own_valkey: ValkeyServer
+async def test_a_server_with_a_database_of_its_own_does_not_start(
+    make_server: MakeServer, valkey: ValkeyServer
 ) -> None:
-    shared = {"broker_url": own_valkey.url, "streams_per_user": 3}
+    """A request that is repeated there would be work done twice."""
+    await make_server(demo=False, broker_url=valkey.url)
+    with pytest.raises(AssertionError, match="ended while it started") as caught:
+        await make_server(demo=False, broker_url=valkey.url)
+    assert "WELLNET_DATABASE_URL" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+async def test_the_cap_of_streams_holds_over_all_servers(
+    make_server: MakeServer, own_valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    database_url = f"sqlite:///{tmp_path}/both.db"
+    shared = {"broker_url": own_valkey.url, "database_url": database_url, "streams_per_user": 3}
     here = await make_server(demo=False, **shared)  # type: ignore[arg-type]
     there = await make_server(demo=False, lease_seconds=3, **shared)  # type: ignore[arg-type]
 

@@ -9,6 +9,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, func, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+import wellnet_sse.app  # noqa: F401 - declares every table
 from tests.postgres import Postgres
 from tests.storage.conftest import Open
 from wellnet_sse.errors import ConfigurationError, UnavailableError

@@ -77,6 +77,11 @@ class Database:
         return None if self.dialect != "sqlite" or engine.in_memory(url) else Path(str(url.database))
 
     @property
+    def in_memory(self) -> bool:
+        """Whether it is gone with this process."""
+        return self.dialect == "sqlite" and self.path is None
+
+    @property
     def survives_power_loss(self) -> bool:
         """Whether what was committed is still there after the machine lost power."""
         return self.dialect != "sqlite" or self._sqlite_synchronous == "FULL"

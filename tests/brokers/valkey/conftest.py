@@ -21,20 +21,28 @@ class Node(NamedTuple):
 class MakeNode(Protocol):
     """Starts one more node, which ends with the test."""
 
-    async def __call__(self, url: str | None = None, *, wait_seconds: float = 5.0) -> Node: ...
+    async def __call__(
+        self, url: str | None = None, *, wait_seconds: float = 5.0, database: str | None = None
+    ) -> Node: ...
 
 
 @pytest.fixture
 async def make_node(valkey: ValkeyServer) -> AsyncIterator[MakeNode]:
     async with AsyncExitStack() as stack:
 
-        async def make(url: str | None = None, *, wait_seconds: float = 5.0) -> Node:
+        async def make(
+            url: str | None = None, *, wait_seconds: float = 5.0, database: str | None = None
+        ) -> Node:
+            async def name() -> str:
+                return database or ""
+
             broker = ValkeyBroker(
                 url or valkey.url,
                 history_ms=86_400_000,
                 history_events=10_000,
                 wait_seconds=wait_seconds,
                 clock=wall_clock_ms,
+                database=None if database is None else name,
             )
             hub = Hub(broker, limits=Limits())
             await broker.start()

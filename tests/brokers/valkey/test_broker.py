@@ -178,6 +178,17 @@ async def test_a_wrong_password_stops_the_start_and_is_not_repeated(
     assert "secreto" not in repr(caught.value)
 
 
+async def test_whoever_comes_with_another_database_does_not_start(
+    make_node: MakeNode, valkey: ValkeyServer
+) -> None:
+    await make_node(database="one")
+    await make_node(database="one")
+    with pytest.raises(ConfigurationError, match="WELLNET_DATABASE_URL") as caught:
+        await make_node(database="other")
+    await valkey.call("DEL", str(caught.value).split()[-1])
+    await make_node(database="other")
+
+
 # The end
 
 

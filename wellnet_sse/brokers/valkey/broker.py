@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from wellnet_sse.brokers.valkey import scripts
 from wellnet_sse.brokers.valkey.entries import load_operations, load_records
@@ -42,7 +42,8 @@ class ValkeyBroker:
 
     `history_ms` and `history_events` bound what is kept of each user; `wait_seconds` is how long whoever asks
     waits for a store that is away; `clock` gives milliseconds since 1970. Leases go by `lease_clock`; where
-    none is given, by the store's own: the clocks of machines differ.
+    none is given, by the store's own: the clocks of machines differ. `database` gives the name of that which
+    all who share this history must share, too: what is at work is claimed there.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class ValkeyBroker:
         wait_seconds: float,
         clock: Callable[[], int],
         lease_clock: Callable[[], int] | None = None,
+        database: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         address = parse(url)
         self._history_ms = history_ms
         self._history_events = history_events
         self._clock = clock
         self._lease_clock = lease_clock
+        self._database = database
         self._link = Link(address, wait_seconds=wait_seconds)
         self._heads = Heads(clock)
         self._watches = Watches(self._link, self._heads, address.database)
@@ -84,10 +87,13 @@ class ValkeyBroker:
 
     async def start(self) -> None:
         """See `Broker.start`."""
+        database = None if self._database is None else await self._database()
         patient_until = time.monotonic() + START_SECONDS
         while True:
             try:
                 await self._link.open()
+                if database is not None:
+                    await self._link.pair(database)
                 break
             except ConfigurationError:
                 await self._link.aclose()

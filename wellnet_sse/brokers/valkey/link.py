@@ -76,6 +76,16 @@ class Link:
                 "con derecho a los canales wellnet:*"
             ) from reply
 
+    async def pair(self, database: str) -> None:
+        """Note which database goes with this history. Raises ConfigurationError where it is another."""
+        key = bucket_key(0, "database")
+        paired = await self.ask(Call(0, scripts.PAIR, (key,), (database,)))
+        if paired != database.encode():
+            raise ConfigurationError(
+                "WELLNET_BROKER_URL, WELLNET_DATABASE_URL: ese historial es de otra base de datos, y con dos "
+                f"se haría el mismo trabajo dos veces; si la cambió a propósito, borre la clave {key}"
+            )
+
     async def aclose(self) -> None:
         """Let go of it."""
         await self.shards.aclose()

@@ -33,6 +33,7 @@ RENEW = _script("time", "renew")
 RESERVE = _script("time", "reserve")
 
 DUE = _script("due")
+PAIR = _script("pair")
 PLACES = _script("places")
 PROBE = _script("probe")
 SILENT = _script("silent")
@@ -50,6 +51,7 @@ ALL = (
     RENEW,
     RESERVE,
     DUE,
+    PAIR,
     PLACES,
     PROBE,
     SILENT,
