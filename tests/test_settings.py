@@ -35,8 +35,10 @@ def test_variables_are_read_by_their_names() -> None:
     settings = read(
         HEARTBEAT_SECONDS="0.5",
         ORIGINS="https://Wellnet-RD.com:444, http://localhost:3000",
+        OPERATORS="7, 12",
         LOG_FORMAT="json",
     )
+    assert settings.operators == (7, 12)
     assert settings.heartbeat_seconds == 0.5
     assert settings.origins == ("https://wellnet-rd.com:444", "http://localhost:3000")
     assert settings.log_format is LogFormat.JSON
@@ -56,6 +58,7 @@ def test_the_command_line_wins() -> None:
         ("DEMO_ROUTER_BIND", "nowhere"),
         ("TLS_CERTIFICATE", ""), ("TLS_KEY", ""),
         ("AUTH", "none"), ("AUTH", ""), ("AUTH", "token"),
+        ("OPERATORS", "ana"), ("OPERATORS", "7,0"), ("OPERATORS", "-7"), ("OPERATORS", str(2**63)),
         ("ORIGINS", "wellnet-rd.com"), ("ORIGINS", "https://wellnet-rd.com/"), ("ORIGINS", "*"),
         ("ORIGINS", "null"), ("ORIGINS", "ftp://wellnet-rd.com"), ("ORIGINS", "https://"),
         ("ORIGINS", "https://wellnet-rd.com?x"), ("ORIGINS", "https://wellnet-rd.com#x"),

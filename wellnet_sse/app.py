@@ -215,7 +215,8 @@ def _identity(settings: Settings, database: Database, origins: OriginPolicy, kee
         return DocumentedIdentity(on_loopback=settings.on_loopback)
     tickets = Tickets(database, now_ms=wall_clock_ms)
     keeper.add("tickets", TRIM_SECONDS, tickets.trim)
-    return TokenIdentity(Verifier(Keys.read(settings), audience=settings.token_audience), tickets, origins)
+    verifier = Verifier(Keys.read(settings), audience=settings.token_audience)
+    return TokenIdentity(verifier, tickets, origins, operators=settings.operators)
 
 
 def _pace(seconds: float) -> Pace:

@@ -55,6 +55,7 @@ def _split(value: object) -> object:
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, le=366 * 86400, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+UserNumber = Annotated[int, Field(ge=1, le=2**63 - 1)]
 
 
 class Settings(BaseModel):
@@ -102,6 +103,11 @@ class Settings(BaseModel):
         None, description="Or file of a JWK Set with such keys, which `kid` tells apart"
     )
     token_audience: str = Field("wellnet-sse", min_length=1, description="What a token's `aud` must name")
+    operators: Annotated[tuple[UserNumber, ...], BeforeValidator(_split)] = Field(
+        (),
+        description="Which users, comma-separated, may with the scope `operate` see what all others do; "
+        "default: nobody",
+    )
     origins: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
         (), description="Pages of which origins may call, comma-separated; default: only our own"
     )

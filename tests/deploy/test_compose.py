@@ -71,6 +71,7 @@ def test_nodes_can_be_told_to_want_tokens() -> None:
     settings = Settings.from_environment({"WELLNET_BIND": "0.0.0.0:4440"} | given)
     assert settings.auth is AuthMode.TOKEN
     assert settings.token_key is not None
+    assert settings.operators == (7, 12)
 
 
 def test_nodes_are_alike() -> None:

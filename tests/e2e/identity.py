@@ -12,7 +12,8 @@ from tests.e2e.support import DOCUMENTED, body_of
 from tests.harness import LegacySocket, ServerProcess, V2Socket
 from tests.identity.signing import SECRET
 
-TOKEN_MODE: dict[str, Any] = {"auth": "token", "token_key": SECRET}
+OPERATOR = 9
+TOKEN_MODE: dict[str, Any] = {"auth": "token", "token_key": SECRET, "operators": str(OPERATOR)}
 COOKIE = "__Host-wellnet-token"
 UPDATE = {"status": "in_progress", "message": "Copiando...", "progress": 40}
 

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import httpx
 
-from tests.e2e.identity import SOCKET, STREAMS, TOKEN_MODE, bearer, cookie, knock, opens, ticket
+from tests.e2e.identity import OPERATOR, SOCKET, STREAMS, TOKEN_MODE, bearer, cookie, knock, opens, ticket
 from tests.e2e.support import publish
 from tests.harness import SseReader, V2Socket
 from tests.identity.signing import token
@@ -39,8 +39,8 @@ async def test_a_ticket_of_one_node_opens_one_stream_on_any_other(make_nodes: Ma
         for door in (*STREAMS, SOCKET):
             answer = await knock(there, door, bearer(token(A)), {"userId": B})
             assert answer.status_code == 403
-        # The other node sees the operations of all, and shows them to whoever may act.
-        panel = await stack.enter_async_context(there.http(headers=bearer(token(B, "operate"))))
+        # The other node sees the operations of all, and shows them to an operator.
+        panel = await stack.enter_async_context(there.http(headers=bearer(token(OPERATOR, "operate"))))
         told = (await panel.get("/api/panel")).json()["operations"]
         assert {(it["userId"], it["operation_id"]) for it in told} == {(str(A), "of-a"), (str(B), "of-b")}
 

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
 
-from tests.e2e.identity import TOKEN_MODE
+from tests.e2e.identity import OPERATOR, TOKEN_MODE
 from tests.e2e.support import begin, publish
 from tests.harness import ServerProcess, SseReader, free_port
 from tests.identity.signing import token
@@ -132,7 +132,7 @@ async def test_a_token_opens_the_page_until_one_leaves(
         await expect(page.locator("#contenido")).to_be_hidden()
 
 
-async def test_panel_is_for_those_who_may_act(visiting: Visit, guarded: ServerProcess, user: int) -> None:
+async def test_panel_is_for_operators(visiting: Visit, guarded: ServerProcess, user: int) -> None:
     async with visiting(guarded) as visitor:
         visitor.is_cut_off = True
         page = await visitor.context.new_page()
@@ -142,5 +142,10 @@ async def test_panel_is_for_those_who_may_act(visiting: Visit, guarded: ServerPr
         await expect(page.locator("table tr")).to_have_count(0)
         await page.get_by_role("button", name="Salir").click()
         await enter(page, token(user, "operate"))
+        await expect(page.locator("#aviso")).to_contain_text(
+            "El panel es solo de quienes nombra WELLNET_OPERATORS"
+        )
+        await page.get_by_role("button", name="Salir").click()
+        await enter(page, token(OPERATOR, "operate"))
         await visitor.live(page)
         await expect(page.locator("#operaciones-nota")).to_have_text("Ninguna.")

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.conftest import MakeServer, demo_settings
-from tests.e2e.identity import TOKEN_MODE, bearer, cookie
+from tests.e2e.identity import OPERATOR, TOKEN_MODE, bearer, cookie
 from tests.e2e.support import ELIMINAR, begin, body_of, do, publish
 from tests.e2e.test_refusals import assert_refused
 from tests.harness import (
@@ -192,19 +192,23 @@ async def guarded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
         yield process
 
 
-async def test_in_mode_token_it_takes_the_scope_operate(guarded: ServerProcess, user: int) -> None:
+async def test_in_mode_token_it_takes_an_operator_and_the_scope_operate(
+    guarded: ServerProcess, user: int
+) -> None:
     async with guarded.http() as client:
         await begin_as(client, user + 1)
-        for headers in (bearer(token(user, "operate")), cookie(token(user, "watch operate"))):
+        for headers in (bearer(token(OPERATOR, "operate")), cookie(token(OPERATOR, "watch operate"))):
             panel = await shown(client, headers=headers)
             assert [it["operation_id"] for it in of(user + 1, panel["operations"])] == ["op"]
         for headers, status in (
             ({}, 401),
             ({"X-User-ID": str(user)}, 401),
             (bearer("garbage"), 401),
-            (bearer(token(user, "watch publish")), 403),
+            (bearer(token(OPERATOR, "watch publish")), 403),
+            (bearer(token(user)), 403),  # who works, and sees no more than their own
             (bearer(token("import-worker", "operate")), 403),
-            ({**bearer(token(user)), "X-User-ID": str(user + 1)}, 403),
+            ({**bearer(token(OPERATOR)), "X-User-ID": str(user)}, 403),
+            ({**bearer(token(user)), "X-User-ID": str(OPERATOR)}, 403),
         ):
             assert_refused(await client.get("/api/panel", headers=headers), status)
 

@@ -3,6 +3,7 @@
 Every view asks once, first of all, and names the scope that it wants; what it is given says for whom to act.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -108,11 +109,17 @@ class DocumentedIdentity:
 
 
 class TokenIdentity:
-    """Mode `token`: a signed token names the user; a number beside it may only say the same."""
+    """Mode `token`: a signed token names the user; a number beside it may only say the same.
 
-    def __init__(self, verifier: Verifier, tickets: Tickets, origins: OriginPolicy) -> None:
+    `operators`: who may see what everybody does.
+    """
+
+    def __init__(
+        self, verifier: Verifier, tickets: Tickets, origins: OriginPolicy, *, operators: Collection[int]
+    ) -> None:
         self._verifier = verifier
         self._origins = origins
+        self._operators = operators
         self.tickets = tickets
 
     async def caller(
@@ -132,8 +139,10 @@ class TokenIdentity:
         return await self.caller(connection, scope)
 
     async def check_operator(self, connection: BaseRequestWebsocket) -> None:
-        """See `Identity.check_operator`."""
-        await self.caller(connection, Scope.OPERATE)
+        """See `Identity.check_operator`: `operate` is not enough, for all who work have it."""
+        caller = await self.caller(connection, Scope.OPERATE)
+        if caller.user_id not in self._operators:
+            raise ForbiddenError("El panel es solo de quienes nombra WELLNET_OPERATORS")
 
     async def holder(self, connection: BaseRequestWebsocket) -> Caller:
         """Who asks, whatever they may do."""

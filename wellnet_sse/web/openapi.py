@@ -262,7 +262,7 @@ def _others() -> Part:
     panel = operation(
         "panel",
         "What all users do, how readers fare, and which clean-ups are pending, at most 200 of each; in mode "
-        "`documented` only on the server's own machine",
+        "`documented` only on the server's own machine, in mode `token` for its operators",
         {"200": json_answer("At this moment", "Panel")} | refused(400, 401, 403, 405, 500),
         scope="operate",
     )
