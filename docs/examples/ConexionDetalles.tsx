@@ -11,10 +11,20 @@ const OUTCOMES: Record<NonNullable<OperationState['outcome']>, string> = {
   completed: 'Conexión eliminada por completo',
   failed: 'No se pudo completar',
   cancelled: 'Cancelada',
-  interrupted: 'Interrumpida: el servidor se detuvo',
+  interrupted: 'Interrumpida a medias: lo que quedó en duda se dice en el paso',
   expired: 'Sin noticias del servidor',
   lost: 'El servidor perdió el registro de esta operación: compruebe el estado de la conexión',
 };
+
+/** Outcomes after which the same operation may be tried again: what is done stays done. */
+const RETRIED = ['failed', 'interrupted', 'expired', 'lost'];
+
+/** What was ordered here last. */
+interface Order {
+  idConexion: number;
+  operationId: string;
+  refusal: string | null;
+}
 
 interface Props {
   /** One for the whole application: `new ProgressClient({ userId: loginData.id, baseUrl: 'https://wellnet-rd.com:444' })` */
@@ -23,20 +33,24 @@ interface Props {
 }
 
 export function ConexionDetalles({ client, connectionDetails }: Props) {
-  const [operationId, setOperationId] = React.useState<string | null>(null);
-  const [refusal, setRefusal] = React.useState<string | null>(null);
+  const { id_conexion: idConexion } = connectionDetails;
+  const [lastOrder, setLastOrder] = React.useState<Order | null>(null);
+  // Another connection has nothing to do with what was ordered for the one before.
+  const order = lastOrder?.idConexion === idConexion ? lastOrder : null;
+  const operationId = order?.operationId ?? null;
+  const refusal = order?.refusal ?? null;
   const { operation, connection } = useOperation(client, operationId);
 
   async function eliminar() {
-    // The same id again is the next attempt of the same operation.
-    const id = operationId ?? client.newOperationId('remove-config');
-    setOperationId(id);
-    setRefusal(null);
+    // The same id again is the next attempt of the same operation; one that was cancelled takes no more.
+    const isRetry = operationId !== null && (!operation?.outcome || RETRIED.includes(operation.outcome));
+    const id = isRetry ? operationId : client.newOperationId('remove-config');
+    setLastOrder({ idConexion, operationId: id, refusal: null });
     try {
-      const { id_conexion } = connectionDetails;
-      await client.run('/api/conexiones/eliminar', { id_conexion }, { operationId: id });
+      await client.run('/api/conexiones/eliminar', { id_conexion: idConexion }, { operationId: id });
     } catch (error) {
-      setRefusal(error instanceof Error ? error.message : String(error));
+      const told = error instanceof Error ? error.message : String(error);
+      setLastOrder((now) => (now?.operationId === id ? { ...now, refusal: told } : now));
     }
   }
 

@@ -77,6 +77,8 @@ test('ConexionDetalles shows an operation from the click to its outcome', { time
   assert.equal(root.root.findAllByType('li')[0].props['data-status'], 'error');
 
   await act(async () => root.update(page(30)));
+  assert.equal(button().children[0], 'Eliminar', 'another connection begins anew');
+  assert.equal(root.root.findAllByType('li').length, 0);
   await act(async () => void button().props.onClick());
   await shows('Conexión eliminada por completo');
   const steps = root.root.findAllByType('li').map((li) => li.props['data-status']);
@@ -84,4 +86,30 @@ test('ConexionDetalles shows an operation from the click to its outcome', { time
   assert.equal(root.root.findByType('progress').props.value, 100);
   await act(async () => root.unmount());
   assert.equal(client.connection.state, 'closed', 'nothing is left behind');
+});
+
+test('ConexionDetalles tries what failed again under its id, and what was cancelled under another', async (t) => {
+  const { ConexionDetalles } = await import(join(BUILD, 'ConexionDetalles.mjs'));
+  const runs = [];
+  let outcome;
+  const client = Object.assign(new EventTarget(), {
+    connection: { state: 'live' },
+    watch: () => Object.assign(new EventTarget(), { close() {} }),
+    operation: () => operation,
+    newOperationId: () => `op-${runs.length}`,
+    run: async (_endpoint, _body, { operationId }) => {
+      runs.push(operationId);
+      operation = Object.freeze({ operation_id: operationId, outcome, progress: 0, steps: [] });
+    },
+  });
+  let operation = null;
+  let root;
+  await act(async () => {
+    root = TestRenderer.create(createElement(ConexionDetalles, { client, connectionDetails: { id_conexion: 1 } }));
+  });
+  t.after(() => act(async () => root.unmount()));
+  for (outcome of ['failed', 'cancelled', 'completed']) {
+    await act(async () => void root.root.findByType('button').props.onClick());
+  }
+  assert.deepEqual(runs, ['op-0', 'op-0', 'op-2']);
 });
