@@ -59,6 +59,7 @@ async def test_killed_server_leaves_the_bar_where_it_was_and_the_work_interrupte
         await visitor.live(page)
         await expect(banner(page)).to_be_hidden()
         await outcome(page, 1, "Interrumpida")
+        await expect(card(page, 1)).to_contain_text("El trabajo se cortó a medias")
         stopped = card(page, 1).locator('li[data-status="interrupted"]')
         await expect(stopped).to_contain_text("Interrumpido en el paso Router")
         assert await total(page, 1) == 100 // 3

@@ -40,7 +40,7 @@ export const OUTCOMES = {
   failed: { name: 'Fallida', meaning: 'Un paso falló.' },
   interrupted: {
     name: 'Interrumpida',
-    meaning: 'El servidor se detuvo a mitad del trabajo: lo que quedó en duda se dice en el paso.',
+    meaning: 'El trabajo se cortó a medias: lo que quedó en duda se dice en el paso.',
   },
   cancelled: { name: 'Cancelada', meaning: 'Se canceló a petición. Lo que ya estaba hecho no se deshace.' },
   expired: { name: 'Expirada', meaning: 'Nadie siguió trabajando en ella y se cerró por silencio.' },
