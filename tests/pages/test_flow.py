@@ -253,6 +253,13 @@ async def test_work_begun_elsewhere_is_shown_as_well(visiting: Visit, server: Se
             await expect(other).to_contain_text("Copiando...")
             bar = other.get_by_role("progressbar", name="import-1: copy", exact=True)
             assert await bar.get_attribute("aria-valuenow") is None
+            whole = other.get_by_role("progressbar", name="import-1: avance total", exact=True)
+            await http.post(step, json={"status": "in_progress", "message": "Copiado", "progress": 90})
+            await expect(bar).to_have_attribute("aria-valuenow", "90")
+            assert await whole.get_attribute("aria-valuenow") is None  # who knows how much is yet to come
+            steps = {"operation_id": "import-1", "steps": ["copy", "check"]}
+            await http.post("/api/operaciones", json=steps)
+            await expect(whole).to_have_attribute("aria-valuenow", "45")
             await http.post(step, json={"status": "error", "message": "Disco lleno", "progress": 0})
             await http.post("/api/operaciones/import-1/detener", json={})
         await expect(other).to_contain_text("Fallida")

@@ -2,8 +2,8 @@
 
 import { Card, phase, phaseName, title } from './card.js';
 import { byId, make, say } from './dom.js';
-import { isRunning } from './operations.js';
-import { STATUSES, beforeMessage, inWords, stepName } from './wording.js';
+import { isRunning, progressOf } from './operations.js';
+import { STATUSES, beforeMessage, inWords, percent, stepName } from './wording.js';
 
 /**
  * @import {ProgressClient} from '../progress-client.js'
@@ -108,10 +108,12 @@ export class Board {
     this.#empty.hidden = this.#cards.size > 0;
     const running = this.#operations.running();
     this.#dock.hidden = running.length === 0;
-    const sum = running.reduce((total, { state }) => total + (state?.progress ?? 0), 0);
-    const mean = running.length ? Math.floor(sum / running.length) : 0;
-    say(this.#dock, `${running.length === 1 ? '1 operación' : `${running.length} operaciones`} en curso · ${mean} %`);
-    document.title = running.length ? `(${mean} %) Conexiones · WellNet` : 'Conexiones · WellNet';
+    const known = running.map(progressOf).filter((progress) => progress !== null);
+    const sum = known.reduce((total, progress) => total + progress, 0);
+    const mean = percent(known.length ? Math.floor(sum / known.length) : null);
+    const count = running.length === 1 ? '1 operación' : `${running.length} operaciones`;
+    say(this.#dock, [`${count} en curso`, mean].filter(Boolean).join(' · '));
+    document.title = mean ? `(${mean}) Conexiones · WellNet` : 'Conexiones · WellNet';
   }
 
   #isLive() {

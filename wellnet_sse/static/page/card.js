@@ -1,7 +1,7 @@
 // One operation as a card: its steps, its bar, its times, and what can be done about it.
 
 import { Bar, Icon, make, say } from './dom.js';
-import { cleanupOf, isRunning } from './operations.js';
+import { cleanupOf, isRunning, progressOf } from './operations.js';
 import { OUTCOMES, STATUSES, beforeMessage, duration, inWords, percent, stepName, timeLeft } from './wording.js';
 
 /**
@@ -98,7 +98,7 @@ export class Card {
     const entry = this.#entry;
     const { state } = entry;
     const at = phase(entry);
-    const progress = state?.progress ?? 0;
+    const progress = progressOf(entry);
     this.element.dataset['phase'] = at;
     this.element.classList.toggle('stale', isRunning(entry) && !isLive);
     say(this.#phase, phaseName(at));

@@ -11,6 +11,7 @@ import { read } from './reading.js';
  *   operationId: string,
  *   idConexion: number | null,
  *   state: OperationState | null,
+ *   declared: boolean,
  *   startedAt: number | null,
  *   endedAt: number | null,
  *   estimate: {p50: number, p90: number} | null,
@@ -19,7 +20,7 @@ import { read } from './reading.js';
  *   withdrawn: boolean,
  *   cancelling: boolean,
  *   refusal: string | null,
- * }} Entry `startedAt` and `endedAt`: of this attempt, in the server's milliseconds since 1970; `estimate`: when it
+ * }} Entry `declared`: whether its steps are all known, so that there is a whole to be told a share of; `startedAt` and `endedAt`: of this attempt, in the server's milliseconds since 1970; `estimate`: when it
  *   ends, one time in two and nine in ten; `stalled`: its steps that are silent for longer than usual;
  *   `withdrawn`: the order was called back before the server had said that it took it; `refusal`: why the server did
  *   not take an order
@@ -54,6 +55,15 @@ export function cleanupOf(operationId) {
 /** @param {Entry} entry */
 export const isRunning = ({ state, sending, withdrawn, refusal }) =>
   refusal === null && !withdrawn && (sending || state === null || state.outcome === null);
+
+/**
+ * How far the whole of it is; null where that cannot be told.
+ * @param {Entry} entry
+ */
+export function progressOf({ state, declared }) {
+  if (state === null) return 0;
+  return declared || state.outcome !== null ? state.progress : null;
+}
 
 export class Operations extends EventTarget {
   #client;
@@ -218,10 +228,11 @@ export class Operations extends EventTarget {
       const signal = AbortSignal.timeout(PATIENCE_MS);
       const { operations } = await read(`/api/operaciones?limit=${LOOKED_UP}`, { userId, signal });
       for (const operation of operations) {
-        const { operation_id, outcome, estimate, steps } = operation;
+        const { operation_id, outcome, progress, estimate, steps } = operation;
         const entry = this.#entries.get(operation_id);
         if (!entry || outcome !== null || entry.state?.outcome !== null) continue;
         if (this.#joined.delete(entry)) entry.startedAt = begunAt(operation);
+        entry.declared = progress !== null;
         entry.estimate = estimate ? { p50: Date.parse(estimate.p50), p90: Date.parse(estimate.p90) } : null;
         entry.stalled = steps.filter(isStalled).map((/** @type {StepProgress} */ { step }) => step);
         this.#tell(entry);
@@ -247,6 +258,8 @@ export class Operations extends EventTarget {
         operationId,
         idConexion,
         state: null,
+        // The server declares the steps of its own operations with their first event.
+        declared: idConexion !== null || cleanupOf(operationId) !== null,
         startedAt: null,
         endedAt: null,
         estimate: null,
