@@ -222,7 +222,7 @@ describe('an EventSource that gave up', () => {
 });
 
 describe('the other transport', () => {
-  test('is tried when a stream cannot be opened, goes on from the cursor, and is kept while it works', async () => {
+  test('is tried when a stream cannot be opened, goes on from the cursor, and is left where it breaks', async () => {
     const { clock, EventSource, WebSocket, client, seen } = await livePage();
     EventSource.last.breakOff();
     await clock.pass(1000);
@@ -236,13 +236,29 @@ describe('the other transport', () => {
     socket.send2('live', 'a-2');
     assert.equal(client.connection.transport, 'websocket');
     assert.equal(seen.at(-2).data.progress, 20);
-    socket.hangUp(1012);
+    socket.send2('end', null, { reason: 'drain' });
     assert.equal(client.connection.reason, 'drain');
     await clock.pass(1000);
+    assert.equal(EventSource.opened.length, 3, 'what was live first is tried first');
+    EventSource.last.breakOff();
+    await clock.pass(2000);
     assert.equal(WebSocket.opened.length, 2);
     WebSocket.last.hangUp(1006);
-    await clock.pass(2000);
-    assert.equal(EventSource.opened.length, 3, 'and back');
+    await clock.pass(4000);
+    assert.equal(EventSource.opened.length, 4, 'and back');
+  });
+
+  test('is kept where it alone ever worked', async () => {
+    const { clock, EventSource, WebSocket, client } = page();
+    client.watchAll();
+    await settled();
+    EventSource.last.breakOff();
+    await clock.pass(1000);
+    WebSocket.last.open();
+    WebSocket.last.send2('live', 'a-1');
+    WebSocket.last.hangUp(1012);
+    await clock.pass(1000);
+    assert.deepEqual([EventSource.opened.length, WebSocket.opened.length], [1, 2]);
   });
 
   test('is tried when a stream is open but silent: a proxy holds it back', async () => {

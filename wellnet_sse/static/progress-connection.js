@@ -42,6 +42,8 @@ export class Connection {
   #source = null;
   /** @type {Transport} */
   #transport;
+  /** @type {Transport | null} the first that was live here: it passes whatever is between this page and the server */
+  #proven = null;
   #attempt = 0;
   #isUpToDate = false;
   #failures = 0;
@@ -184,6 +186,7 @@ export class Connection {
     if (message.event === 'live') {
       this.#env.clearTimeout(this.#timer);
       this.#isUpToDate = true;
+      this.#proven ??= this.#transport;
       this.#failures = 0;
       this.#isOffline = false;
     } else if (!this.#isUpToDate) {
@@ -253,7 +256,10 @@ export class Connection {
   #fail(reason, retryAfterMs, { switches = false } = {}) {
     this.#drop();
     const { EventSource, WebSocket } = this.#env;
-    if (switches && !this.#isOffline && EventSource && WebSocket) {
+    if (this.#isUpToDate && this.#proven) {
+      // That both were tried in vain while the server was away says nothing of either.
+      this.#transport = this.#proven;
+    } else if (switches && !this.#isOffline && EventSource && WebSocket) {
       this.#transport = this.#transport === 'sse' ? 'websocket' : 'sse';
     }
     this.#retry(reason, retryAfterMs);
