@@ -13,6 +13,7 @@ from tests.pages.conftest import Visit
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="package")]
 
+SECOND = timedelta(seconds=1)
 STEPS = ["Servicio", "Router", "Configuración"]
 
 
@@ -266,6 +267,37 @@ async def test_work_begun_elsewhere_is_shown_as_well(visiting: Visit, server: Se
         await expect(other.get_by_role("button", name="Reintentar")).to_be_hidden()  # it is not ours to do
         await other.get_by_role("button", name="Cerrar").click()
         await expect(other).to_have_count(0)
+
+
+async def test_history_is_of_today_and_stays_unfolded(visiting: Visit, server: ServerProcess) -> None:
+    async def yesterday(route: Route) -> None:
+        answer = await (await route.fetch()).json()
+        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        for operation in answer["operations"]:
+            operation.update(dict.fromkeys(("started_at", "finished_at"), (midnight - SECOND).isoformat()))
+        await route.fulfill(json=answer)
+
+    async def some(first: int, last: int) -> None:
+        for number in range(first, last + 1):
+            name = f"import-{number}"
+            await http.post("/api/operaciones", json={"operation_id": name})
+            await http.post(f"/api/operaciones/{name}/detener", json={})
+
+    async with visiting(timezone_id="UTC") as visitor, server.http(user=visitor.user) as http:
+        await some(1, 25)
+        page = await visitor.open()
+        past = page.locator("#historial-lista li")
+        await page.locator("#historial summary").click()
+        await expect(past).to_have_count(20)
+        await page.locator("#historial-mas").click()
+        await expect(past).to_have_count(25)
+        await some(26, 26)
+        await expect(past.first).to_contain_text("import-26")
+        await expect(past).to_have_count(25)
+        await page.route("**/api/operaciones?limit=*", yesterday)
+        await some(27, 27)
+        await expect(page.get_by_text("Todavía no hay operaciones hoy.")).to_be_visible()
+        await expect(past).to_have_count(0)
 
 
 async def test_list_is_searched_and_read_on(visiting: Visit) -> None:

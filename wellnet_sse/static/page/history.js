@@ -1,4 +1,4 @@
-// The day's history: what the server still keeps of the last 24 hours, read when somebody unfolds it.
+// The day's history: what has run since midnight, read when somebody unfolds it.
 
 import { title } from './card.js';
 import { Icon, byId, make, say } from './dom.js';
@@ -15,7 +15,7 @@ import { OUTCOMES, clockTime, duration, percent } from './wording.js';
  */
 
 const PAGE = 20;
-const DAY_MS = 24 * 3600 * 1000;
+const MOST_AT_ONCE = 100;
 const SETTLE_MS = 500;
 
 export class DayHistory {
@@ -49,7 +49,9 @@ export class DayHistory {
   }
 
   async #read() {
-    await this.#load(`/api/operaciones?limit=${PAGE}`, (items) => this.#list.replaceChildren(...items));
+    // As many as are there: what somebody has unfolded stays so.
+    const limit = Math.min(MOST_AT_ONCE, Math.max(PAGE, this.#list.childElementCount));
+    await this.#load(`/api/operaciones?limit=${limit}`, (items) => this.#list.replaceChildren(...items));
   }
 
   async #readOn() {
@@ -63,8 +65,10 @@ export class DayHistory {
   async #load(path, put) {
     try {
       const { operations, next } = await read(path, { userId: this.#userId });
-      const since = this.#operations.now() - DAY_MS;
-      const today = operations.filter((/** @type {Past} */ { started_at }) => Date.parse(started_at) > since);
+      const midnight = new Date(this.#operations.now()).setHours(0, 0, 0, 0);
+      /** @param {Past} past */
+      const isOfToday = ({ finished_at }) => finished_at === null || Date.parse(finished_at) >= midnight;
+      const today = operations.filter(isOfToday);
       put(today.map(item));
       this.#next = today.length === operations.length ? next : null;
       say(this.#note, this.#list.childElementCount ? '' : 'Todavía no hay operaciones hoy.');
