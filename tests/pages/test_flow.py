@@ -3,16 +3,18 @@
 import asyncio
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, Request, Route, expect
 
-from tests.harness import RouterControl, ServerProcess
+from tests.harness import RouterControl, ServerProcess, free_port
 from tests.pages.browser import button, card, in_step, outcome, row, total
-from tests.pages.conftest import Visit
+from tests.pages.conftest import Visit, held_settings
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="package")]
 
+SLOW_PACE_SECONDS = 1
 SECOND = timedelta(seconds=1)
 STEPS = ["Servicio", "Router", "Configuración"]
 
@@ -242,6 +244,25 @@ async def test_time_that_is_left_and_silence_are_told_where_the_server_knows(
         await router.behave("normal")
         await outcome(page, 23, "Completada")
         await expect(told).to_be_hidden()
+
+
+async def test_time_that_is_left_is_learned_from_five_removals(visiting: Visit, tmp_path: Path) -> None:
+    settings = held_settings(free_port(), demo_pace_seconds=SLOW_PACE_SECONDS)
+    async with (
+        ServerProcess(tmp_path, arguments=["--demo"], settings=settings) as server,
+        visiting(server) as visitor,
+        server.http(user=visitor.user) as http,
+    ):
+
+        async def remove(number: int) -> None:
+            headers = {"X-Operation-ID": f"op-{number}"}
+            await http.post("/api/conexiones/eliminar", json={"id_conexion": number}, headers=headers)
+
+        page = await visitor.open()
+        await asyncio.gather(*(remove(number) for number in range(1, 6)))
+        await button(page, "Eliminar", 6).click()
+        await expect(card(page, 6).locator(".time")).to_have_text(re.compile("^Lleva .* · faltan? "))
+        await outcome(page, 6, "Completada")
 
 
 async def test_work_begun_elsewhere_is_shown_as_well(visiting: Visit, server: ServerProcess) -> None:
