@@ -41,13 +41,15 @@ before(async () => {
 });
 after(() => server.end());
 
-test('the package holds what its modules import, and no more than code and types', () => {
-  for (const path of files) assert.match(path, /^(package\.json|README\.md|(progress|use)-[a-z]+(\.d\.ts|\.js))$/);
+test('the package holds what its modules import, and no more than code, types and the licence', () => {
+  for (const path of files) assert.match(path, /^(package\.json|README\.md|LICENSE|(progress|use)-[a-z]+(\.d\.ts|\.js))$/);
   for (const path of files.filter((name) => name.endsWith('.js'))) {
     const imports = [...readFileSync(join(PACKAGE, path), 'utf8').matchAll(/^import .* from '\.\/(.*)';$/gm)];
     for (const [, imported] of imports) assert.ok(files.includes(imported), `${path} imports ${imported}`);
   }
   assert.ok(files.includes('use-operation.js'));
+  const licence = readFileSync(join(HERE, '../../LICENSE'), 'utf8');
+  assert.equal(readFileSync(join(PACKAGE, 'LICENSE'), 'utf8'), licence);
 });
 
 test('its version is the server’s', () => {

@@ -188,6 +188,12 @@ async def test_blocked_stream_gives_way_to_the_websocket(visiting: Visit, user: 
 
 async def test_full_house_is_told_and_waited_out(visiting: Visit, server: ServerProcess) -> None:
     async with visiting() as visitor, AsyncExitStack() as others:
+        quiet = await visitor.open()
+        regions = quiet.get_by_role("status")  # who listens to them must find them before they tell
+        await expect(regions).to_have_count(2)
+        await expect(banner(quiet)).to_be_hidden()
+        await quiet.close()
+        await are_open(server, 0)
         http = await others.enter_async_context(server.http(user=visitor.user))
         for _ in range(STREAMS):
             await others.enter_async_context(http.stream("GET", "/sse/progress"))

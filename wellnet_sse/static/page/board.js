@@ -94,6 +94,7 @@ export class Board {
   #drop(entry) {
     this.#cards.get(entry.operationId)?.element.remove();
     this.#cards.delete(entry.operationId);
+    this.#said.forget(entry);
     this.#summarize();
   }
 
@@ -128,7 +129,7 @@ export class Board {
 /** Reads out what changes of status there are while it is watched: every percent would be a torrent. */
 class Announcer {
   #log;
-  /** @type {Map<string, string>} the last that was noted of an operation, and of each step */
+  /** @type {Map<string, Map<string, string>>} what was last noted of each operation, and of its steps */
   #noted = new Map();
 
   /** @param {HTMLElement} log */
@@ -143,14 +144,14 @@ class Announcer {
   follow(entry, isLive) {
     const at = phase(entry);
     for (const { step, status, message } of entry.state?.steps ?? []) {
-      if (!this.#notes(`${entry.operationId} ${step}`, status) || !isLive) continue;
+      if (!this.#notes(entry, `step ${step}`, status) || !isLive) continue;
       if (status === 'completed' || status === 'error') {
         const word = STATUSES[status];
         const told = status === 'error' ? `${beforeMessage(word, message)}${inWords(step, message)}` : word;
         this.say(`${title(entry)}, ${stepName(step)}: ${told}`);
       }
     }
-    if (this.#notes(entry.operationId, at) && isLive && at !== 'sending') this.say(`${title(entry)}: ${phaseName(at)}`);
+    if (this.#notes(entry, 'phase', at) && isLive && at !== 'sending') this.say(`${title(entry)}: ${phaseName(at)}`);
   }
 
   /** @param {string} text */
@@ -159,13 +160,20 @@ class Announcer {
     while (this.#log.childElementCount > 10) this.#log.firstElementChild?.remove();
   }
 
+  /** @param {Entry} entry */
+  forget({ operationId }) {
+    this.#noted.delete(operationId);
+  }
+
   /**
+   * @param {Entry} entry
    * @param {string} key
    * @param {string} value
    */
-  #notes(key, value) {
-    if (this.#noted.get(key) === value) return false;
-    this.#noted.set(key, value);
+  #notes({ operationId }, key, value) {
+    const noted = this.#noted.get(operationId) ?? new Map();
+    if (noted.get(key) === value) return false;
+    this.#noted.set(operationId, noted.set(key, value));
     return true;
   }
 }
