@@ -1,5 +1,6 @@
 """The real server, in a process and a world of its own."""
 
+import contextlib
 import os
 import socket
 import sys
@@ -24,6 +25,21 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def free_ports(count: int) -> int:
+    """Return the first of so many in a row.
+
+    Linux gives odd ones to who listens and even ones to who connects: the next is often taken.
+    """
+    while True:
+        first = free_port()
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for port in range(first, first + count):
+                probe = stack.enter_context(socket.socket())
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+            return first
 
 
 class ServerProcess(Daemon):

@@ -12,7 +12,7 @@ import pytest
 
 from tests.chaos.clients import Client
 from tests.chaos.storm import HEARTBEAT_SECONDS, Plan, report, storm
-from tests.harness import ServerProcess, ValkeyServer, eventually, free_port
+from tests.harness import ServerProcess, ValkeyServer, eventually, free_ports
 from tests.nodes.conftest import MakeProcesses
 
 CONVERGED_SECONDS = 5.0
@@ -89,7 +89,7 @@ async def replaced(server: ServerProcess) -> None:
 async def test_every_reader_of_any_process_sees_every_event_once_and_in_order(
     make_processes: MakeProcesses, valkey: ValkeyServer, processes: int, plan: Plan
 ) -> None:
-    port = free_port()
+    port = free_ports(processes)
     server = await make_processes(
         processes, valkey=valkey, heartbeat_seconds=HEARTBEAT_SECONDS, metrics_bind=f"127.0.0.1:{port}"
     )
