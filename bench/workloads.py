@@ -99,7 +99,7 @@ WORKLOADS = {
         Workload(
             "idle",
             "10,000 idle SSE streams of as many users",
-            ("wellnet-sse", "wellnet-sse-valkey-1", "nchan", "better-sse", "sse-starlette"),
+            ("wellnet-sse", "nchan", "better-sse", "sse-starlette"),
             mode="idle",
             readers=10_000,
             users=10_000,
