@@ -104,6 +104,7 @@ def test_keys_for_something_else_are_passed_over(
     others: list[dict[str, Any]] = [
         jwk(rsa, kid="a", use="enc"),
         jwk(rsa, kid="b", alg="PS256"),
+        jwk(rsa, kid="d", alg="Ed25519"),
         jwk(rsa, kid="c", key_ops=["encrypt"]),
         OKPAlgorithm.to_jwk(ed448.Ed448PrivateKey.generate().public_key(), as_dict=True),
         {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"},

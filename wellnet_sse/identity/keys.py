@@ -23,7 +23,8 @@ MIN_SECRET_BYTES = 32
 MIN_RSA_BITS = 2048
 """RFC 7518 §3.3."""
 
-_ALGORITHM_OF_TYPE = {"RSA": "RS256", "OKP": "EdDSA"}
+_ALGORITHMS_OF_TYPE = {"RSA": ("RS256",), "OKP": ("EdDSA", "Ed25519")}
+"""As keys may call them (RFC 7518, RFC 9864); as tokens do, the first."""
 
 
 class Key(NamedTuple):
@@ -108,18 +109,14 @@ def _public(name: str, path: Path) -> Key:
 
 def _of_jwk(name: str, member: dict[str, Any]) -> Key | None:
     """The key, or None where it is for something else (RFC 7517 §5)."""
-    algorithm = _ALGORITHM_OF_TYPE.get(member["kty"])
-    is_ours = (
-        algorithm is not None
-        and member.get("alg", algorithm) in {algorithm, "Ed25519"}
-        and member.get("use", "sig") == "sig"
-        and "verify" in member.get("key_ops", ["verify"])
-    )
-    if not is_ours:
+    algorithms = _ALGORITHMS_OF_TYPE.get(member["kty"])
+    if algorithms is None or member.get("alg", algorithms[0]) not in algorithms:
+        return None
+    if member.get("use", "sig") != "sig" or "verify" not in member.get("key_ops", ["verify"]):
         return None
     if "d" in member:
         raise ConfigurationError(f"{PREFIX}{name}: a private key stands in it; only public ones belong there")
-    return _checked(name, jwt.PyJWK(member, algorithm).key)
+    return _checked(name, jwt.PyJWK(member, algorithms[0]).key)
 
 
 def _checked(name: str, key: object) -> Key | None:
