@@ -1,5 +1,6 @@
 """deploy/kubernetes: what the manifests say of the server, and of each other."""
 
+import re
 from typing import Any
 
 import yaml
@@ -9,6 +10,7 @@ from wellnet_sse.app import create_app
 from wellnet_sse.settings import PREFIX, AuthMode, Settings
 
 FOLDER = DEPLOY / "kubernetes"
+GUIDE = DEPLOY.parent / "docs" / "deployment.md"
 OBJECTS: dict[str, dict[str, Any]] = {
     found["kind"]: found
     for file in sorted(FOLDER.glob("*.yaml"))
@@ -56,6 +58,8 @@ def test_passwords_come_from_the_secret_alone() -> None:
         if "SecretStr" in str(field.annotation)
     }
     assert not of_settings & OBJECTS["ConfigMap"]["data"].keys()
+    lines = re.findall(r"^([a-z-]+)=", GUIDE.read_text(), re.MULTILINE)
+    assert {it["key"] for it in secret.values()} == set(lines), "what the guide puts into it"
     assert secret.keys() >= {"WELLNET_BROKER_URL", "WELLNET_DATABASE_URL", "WELLNET_ROUTER_PASSWORD"}
 
 
