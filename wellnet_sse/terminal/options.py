@@ -116,8 +116,7 @@ def of_server(function: Function) -> Function:
 
 def complete(work: Coroutine[Any, Any, Exit]) -> None:
     """Run `work` and end with what it gives. Ctrl-C and SIGTERM let it put the terminal right before."""
+    # Ctrl-C, too: asyncio would cancel the work instead, and what it waits for may keep that to itself.
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(Exit.CTRL_C))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.TERMINATED))
-    try:
-        sys.exit(asyncio.run(work))
-    except KeyboardInterrupt:
-        sys.exit(Exit.CTRL_C)
+    sys.exit(asyncio.run(work))
