@@ -15,7 +15,7 @@ from tests.server.inside import application, inside
 from tests.server.peer import BINARY, CLOSE, HANDSHAKE, PING, PONG, TEXT, Frame, Peer, masked, request
 from tests.server.tiny import Tiny
 from wellnet_sse.app import services
-from wellnet_sse.server import connection, runner, websocket
+from wellnet_sse.server import direct, runner, websocket
 from wellnet_sse.server.websocket import MISSED_PONGS
 from wellnet_sse.transports.websocket import MAX_MESSAGE_BYTES
 
@@ -114,7 +114,7 @@ def test_the_connection_ends_with_the_refusal(ours: ServerProcess, stock: Server
 
 
 def test_a_peer_that_sends_on_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.1)
+    monkeypatch.setattr(direct, "LINGER_SECONDS", 0.1)
     with inside(Tiny()) as server:
         idle = server.tasks()
         with Peer(server.port) as peer:

@@ -10,7 +10,7 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from wellnet_sse.server.application import AppTasks
-from wellnet_sse.server.direct import LINGER_SECONDS, DirectWriter
+from wellnet_sse.server.direct import DirectWriter
 from wellnet_sse.server.http11 import Http11, NotServedError
 from wellnet_sse.server.websocket import Socket
 
@@ -71,7 +71,6 @@ class Connection(TCPServer):
         )
         self._wheel = wheel
         self._closing = False
-        self._lingering: asyncio.TimerHandle | None = None
         self._direct = DirectWriter(self.writer)
 
     def abort(self) -> None:
@@ -109,12 +108,8 @@ class Connection(TCPServer):
         except OSError:
             return  # the peer has gone
         finally:
-            self._direct.closed()
             await self._close()
-            # What is buffered still goes out, but nobody waits for a peer that does not read it.
-            self.writer.close()
-            if self._lingering is not None and not self._direct.buffered():
-                self._lingering.cancel()  # it would keep all of this until its time
+            self._direct.closed()
 
     async def protocol_send(self, event: Event) -> None:
         """See `TCPServer.protocol_send`, which knows of peers that close or reset, not of the vanished."""
@@ -147,10 +142,4 @@ class Connection(TCPServer):
             return
         self._closing = True
         await self.idle_task.stop()
-        transport = self.writer.transport
-        if not transport.is_closing():
-            if transport.can_write_eof():
-                transport.write_eof()
-            else:
-                transport.close()
-            self._lingering = self.loop.call_later(LINGER_SECONDS, transport.abort)
+        self._direct.close()

@@ -53,19 +53,22 @@ class DirectWriter:
             raise ConnectionAbortedError(str(error)) from error
 
     def close(self) -> None:
-        """See `Connection.close`."""
-        if self._writer.is_closing():
+        """See `Connection.close`; done once, it is done."""
+        if self._lingering is not None or self._writer.is_closing():
             return  # the peer was faster
         if self._writer.can_write_eof():
             self._writer.write_eof()
-            loop = asyncio.get_running_loop()
-            self._lingering = loop.call_later(LINGER_SECONDS, self._writer.transport.abort)
         else:
             self._writer.close()
+        self._lingering = asyncio.get_running_loop().call_later(LINGER_SECONDS, self.abort)
 
     def closed(self) -> None:
-        """Tell whoever the response belongs to that the connection has ended."""
-        if self._lingering is not None:
-            self._lingering.cancel()
+        """The connection has ended: tell whoever the response belongs to.
+
+        What is buffered still goes out, but nobody waits for a peer that does not read it.
+        """
+        self._writer.close()
+        if self._lingering is not None and not self.buffered():
+            self._lingering.cancel()  # it would keep all of this until its time
         if self._on_close is not None:
             self._on_close()
