@@ -145,7 +145,7 @@ def test_a_record_is_encoded_once_for_all() -> None:
 
 def test_what_is_too_long_to_be_a_name_is_not_kept() -> None:
     """Whoever may send names could fill the memory with them."""
-    before = events._matches_operation_id.cache_info().currsize
+    before = events._is_spelled.cache_info().currsize
     for n in range(100):
         assert not events.is_operation_id(f"{n:0129}")
-    assert events._matches_operation_id.cache_info().currsize == before
+    assert events._is_spelled.cache_info().currsize == before

@@ -31,24 +31,19 @@ _EPOCH = re.compile(r"[A-Za-z0-9]{1,32}")
 
 def is_operation_id(text: str) -> bool:
     """Whether `text` is 1 to 128 of `A-Z a-z 0-9 . _ : -` (protocol §1)."""
-    return len(text) <= MAX_OPERATION_ID_CHARACTERS and _matches_operation_id(text)
+    return len(text) <= MAX_OPERATION_ID_CHARACTERS and _is_spelled(text)
 
 
 def is_step_name(text: str) -> bool:
     """Whether `text` is 1 to 64 of `A-Z a-z 0-9 . _ : -` (protocol §1)."""
-    return len(text) <= MAX_STEP_NAME_CHARACTERS and _matches_step_name(text)
+    return len(text) <= MAX_STEP_NAME_CHARACTERS and _is_spelled(text)
 
 
 # Publishers name the same ones again and again. What is too long is not kept: whoever sends that, sends more.
 
 
 @lru_cache(maxsize=16_384)
-def _matches_operation_id(text: str) -> bool:
-    return _NAME.fullmatch(text) is not None
-
-
-@lru_cache(maxsize=1024)
-def _matches_step_name(text: str) -> bool:
+def _is_spelled(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 

@@ -12,28 +12,6 @@ from wellnet_sse.progress.hub import wall_clock_ms
 from wellnet_sse.provisioning.tables import Answer
 from wellnet_sse.storage.database import Database
 
-_answers = cast("Table", Answer.__table__)
-
-# Built once: every step of every operation goes through these.
-_FIND = select(_answers).where(
-    *(_answers.c[name] == bindparam(name) for name in ("user_id", "operation_id", "step"))
-)
-_INSERT = {
-    "sqlite": sqlite.insert(_answers).on_conflict_do_nothing(),
-    "postgresql": postgresql.insert(_answers).on_conflict_do_nothing(),
-}
-_FINISH = (
-    update(_answers)
-    .where(
-        *(
-            _answers.c[name] == bindparam(f"of_{name}")
-            for name in ("user_id", "operation_id", "step", "attempt")
-        ),
-        _answers.c.status == "running",
-    )
-    .values({name: bindparam(name) for name in ("status", "http_status", "message", "finished_at")})
-)
-
 
 class AnswerKey(NamedTuple):
     """Whose answer it is, and to what."""
@@ -41,6 +19,22 @@ class AnswerKey(NamedTuple):
     user_id: int
     operation_id: str
     step: str
+
+
+_answers = cast("Table", Answer.__table__)
+
+# Built once: every step of every operation goes through these.
+_OF_KEY = tuple(_answers.c[name] == bindparam(f"of_{name}") for name in AnswerKey._fields)
+_FIND = select(_answers).where(*_OF_KEY)
+_INSERT = {
+    "sqlite": sqlite.insert(_answers).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(_answers).on_conflict_do_nothing(),
+}
+_FINISH = (
+    update(_answers)
+    .where(*_OF_KEY, _answers.c.attempt == bindparam("of_attempt"), _answers.c.status == "running")
+    .values({name: bindparam(name) for name in ("status", "http_status", "message", "finished_at")})
+)
 
 
 class Fresh(NamedTuple):
@@ -121,7 +115,7 @@ class Answers:
         False when the claim is no longer this attempt's, because its holder was taken for dead.
         """
         finished = {
-            **{f"of_{name}": value for name, value in key._asdict().items()},
+            **_of(key),
             "of_attempt": attempt,
             "status": status,
             "http_status": http_status,
@@ -158,7 +152,7 @@ class Answers:
 
     async def _find(self, key: AnswerKey) -> Row[Any] | None:
         async with self._database.reading() as connection:
-            return (await connection.execute(_FIND, key._asdict())).one_or_none()
+            return (await connection.execute(_FIND, _of(key))).one_or_none()
 
     async def _insert(self, key: AnswerKey, *, body_hash: str, holder: str) -> bool:
         begun = {
@@ -198,3 +192,8 @@ def _is(key: AnswerKey) -> ColumnElement[bool]:
     return and_(
         Answer.user_id == key.user_id, Answer.operation_id == key.operation_id, Answer.step == key.step
     )
+
+
+def _of(key: AnswerKey) -> dict[str, object]:
+    """The key as `_OF_KEY` takes it."""
+    return {f"of_{name}": value for name, value in key._asdict().items()}

@@ -72,9 +72,9 @@ class Following:
     """What happens to `operation_id` (None: to all operations of the user), each event once.
 
     With `start` it is begun first; that is asked again unless it may have been done: then only where nothing
-    has happened to the operation meanwhile. Iterating ends with the
-    ending of the operation. Raises RefusedError, UnreachableError, and LostError where the server's history
-    does not know any more what was followed.
+    has happened to the operation meanwhile. Iterating ends with the ending of the operation. Raises
+    RefusedError, UnreachableError, and LostError where the server's history does not know any more what was
+    followed.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ from quart import Blueprint, Response, jsonify, request
 from wellnet_sse.errors import BadRequestError
 from wellnet_sse.identity.tokens import Scope
 from wellnet_sse.provisioning.catalogue import Catalogue
-from wellnet_sse.web.operations import page_limit
+from wellnet_sse.web.schemas import page_limit
 from wellnet_sse.web.services import Services
 
 MAX_SEARCH_CHARACTERS = 45

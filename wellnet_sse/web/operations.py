@@ -1,7 +1,6 @@
 """Operations over HTTP: begin, read, list, stop and cancel (protocol §5)."""
 
 import hashlib
-import re
 import secrets
 from urllib.parse import quote, urlencode
 
@@ -10,13 +9,11 @@ from quart import Blueprint, Response, jsonify, request
 from wellnet_sse.errors import BadRequestError, NotFoundError
 from wellnet_sse.identity.tokens import Scope
 from wellnet_sse.progress.events import UserId
-from wellnet_sse.web.schemas import Empty, NewOperation, describe, read_body
+from wellnet_sse.web.schemas import Empty, NewOperation, describe, page_limit, read_body
 from wellnet_sse.web.services import Services
 from wellnet_sse.web.streams import checked_operation_id
 
 RETRY_AFTER_SECONDS = 1
-PAGE_OPERATIONS = 20
-MAX_PAGE_OPERATIONS = 100
 
 
 def new_operation_id() -> str:
@@ -118,15 +115,6 @@ def blueprint(services: Services) -> Blueprint:
         return response
 
     return operations
-
-
-def page_limit(text: str | None) -> int:
-    """How many a page is to have. Raises BadRequestError."""
-    if not text:
-        return PAGE_OPERATIONS
-    if re.fullmatch("[1-9][0-9]{0,2}", text) is None or int(text) > MAX_PAGE_OPERATIONS:
-        raise BadRequestError(f"limit debe ser un número de 1 a {MAX_PAGE_OPERATIONS}")
-    return int(text)
 
 
 def _before(text: str | None) -> tuple[int, str] | None:

@@ -1,12 +1,13 @@
-"""What bodies must look like, and how answers do."""
+"""What bodies and parameters must look like, and how answers do."""
 
+import re
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from quart import request
 
 from wellnet_sse import strict_json
-from wellnet_sse.errors import UnprocessableError, UnsupportedMediaTypeError
+from wellnet_sse.errors import BadRequestError, UnprocessableError, UnsupportedMediaTypeError
 from wellnet_sse.progress.events import (
     MAX_MESSAGE_CHARACTERS,
     MAX_STEPS,
@@ -21,6 +22,9 @@ from wellnet_sse.progress.events import (
 )
 from wellnet_sse.progress.operation import Operation
 from wellnet_sse.progress.paces import Outlook
+
+PAGE_ENTRIES = 20
+MAX_PAGE_ENTRIES = 100
 
 
 def _checked(check: Any, what: str) -> AfterValidator:
@@ -153,3 +157,12 @@ def describe(operation: Operation, cursor: Cursor, outlook: Outlook) -> dict[str
         "finished_at": None if operation.finished_ms is None else timestamp(operation.finished_ms),
         **foreseen,
     }
+
+
+def page_limit(text: str | None) -> int:
+    """How many a page is to have. Raises BadRequestError."""
+    if not text:
+        return PAGE_ENTRIES
+    if re.fullmatch("[1-9][0-9]{0,2}", text) is None or int(text) > MAX_PAGE_ENTRIES:
+        raise BadRequestError(f"limit debe ser un número de 1 a {MAX_PAGE_ENTRIES}")
+    return int(text)

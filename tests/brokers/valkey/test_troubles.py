@@ -58,6 +58,15 @@ async def _until_told(reader: Reader, message: str) -> None:
             assert reader.subscription.reason is None
 
 
+async def _is_told_all(reader: Reader, broker: Broker, answered: list[str]) -> None:
+    """It comes to be told all that is kept, once and in order; and what was answered is kept."""
+    history = await kept(broker)
+    await _until_told(reader, history[-1])
+    assert messages(reader.items) == history
+    assert len(set(history)) == len(history)
+    assert set(answered) <= set(history)
+
+
 async def _grows(answered: list[str]) -> None:
     before = len(answered)
     await eventually(lambda: len(answered) >= before + 5, RETURN_SECONDS)
@@ -76,12 +85,8 @@ async def test_what_was_answered_survives_a_store_that_is_killed_again_and_again
                 async with asyncio.timeout(RETURN_SECONDS):
                     await _grows(answered)
                     await _until_told(reader, answered[-1])
-        history = await kept(nodes[0].broker)
-        await _until_told(reader, history[-1])
+        await _is_told_all(reader, nodes[0].broker, answered)
     assert not gaps(reader.items)
-    assert messages(reader.items) == history
-    assert len(set(history)) == len(history)
-    assert set(answered) <= set(history)
 
 
 async def test_a_frozen_store_answers_nobody_falsely_and_all_is_well_when_it_goes_on(
@@ -107,11 +112,7 @@ async def test_a_frozen_store_answers_nobody_falsely_and_all_is_well_when_it_goe
             async with asyncio.timeout(RETURN_SECONDS):
                 await _grows(answered)
                 await _until_told(reader, answered[-1])
-        history = await kept(nodes[0].broker)
-        await _until_told(reader, history[-1])
-    assert messages(reader.items) == history
-    assert len(set(history)) == len(history)
-    assert set(answered) <= set(history)
+        await _is_told_all(reader, nodes[0].broker, answered)
 
 
 async def test_one_node_that_is_cut_off_catches_up_and_the_other_never_notices(
@@ -131,11 +132,8 @@ async def test_one_node_that_is_cut_off_catches_up_and_the_other_never_notices(
                     await _grows(answered)
                 async with asyncio.timeout(RETURN_SECONDS):
                     await _until_told(reader, answered[-1])
-            history = await kept(here.broker)
-            await _until_told(reader, history[-1])
+            await _is_told_all(reader, here.broker, answered)
         assert not gaps(reader.items)
-        assert messages(reader.items) == history
-        assert set(answered) <= set(history)
 
 
 async def test_so_many_may_wait_for_a_store_that_is_away_and_the_next_is_refused_at_once(
