@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -211,11 +212,14 @@ def caddy(directory: Path, certificate: Certificate, upstream: str, *changes: Ch
 
 
 def changed(text: str, *changes: Change) -> str:
-    """Return the text with the changes; each must find what it changes."""
-    for old, new in changes:
+    """Return the text with the changes; each must find what it changes.
+
+    All at once: what one has put in, a port for instance, may look like what another is to change.
+    """
+    put = {change.old: change.new for change in changes}
+    for old in put:
         assert old in text, f"{old!r} is not in the configuration any more"
-        text = text.replace(old, new)
-    return text
+    return re.sub("|".join(map(re.escape, put)), lambda found: put[found[0]], text)
 
 
 def program(name: str) -> str:

@@ -14,7 +14,8 @@ from tests.pages.conftest import Visit, held_settings
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="package")]
 
-SLOW_PACE_SECONDS = 1
+SLOW_PACE_SECONDS = 3
+"""Work takes as long as it takes the page to look for what is foreseen, which it does every two seconds."""
 
 
 async def test_page_that_comes_late_sees_how_far_it_is_and_since_when(
