@@ -2,7 +2,7 @@
 
 In process, with the `sql` broker on SQLite and with Valkey (`appendfsync always`): publishers that each await
 their `append`; for Valkey also what an event costs. Then through the HTTP publisher endpoint of a real
-server, from one process with keep-alive connections.
+server on either, from one process with keep-alive connections.
 """
 
 import argparse
@@ -44,7 +44,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         uvloop.run(_in_database(Path(directory), options.publishers, options.seconds))
         uvloop.run(_in_valkey(Path(directory), options.publishers, options.seconds))
-        uvloop.run(_over_http(Path(directory), min(options.publishers, 64), options.seconds))
+        publishers = min(options.publishers, 64)
+        uvloop.run(_over_http(Path(directory), publishers, options.seconds, "SQLite", "sql://"))
+        folder = Path(directory) / "served"
+        folder.mkdir()
+        process, url = valkey_in(folder)
+        try:
+            uvloop.run(_over_http(Path(directory), publishers, options.seconds, "Valkey", url))
+        finally:
+            process.kill()
+            process.wait()
 
 
 async def _in_database(directory: Path, publishers: int, seconds: float) -> None:
@@ -102,8 +111,12 @@ async def _append(broker: Broker, publisher: int, number: int) -> object:
     return await broker.append(UserId(publisher % USERS + 1), f"op-{publisher}", change)
 
 
-async def _over_http(directory: Path, publishers: int, seconds: float) -> None:
-    environment = {**os.environ, "WELLNET_DATABASE_URL": f"sqlite:///{directory}/http.db"}
+async def _over_http(directory: Path, publishers: int, seconds: float, history: str, broker_url: str) -> None:
+    environment = {
+        **os.environ,
+        "WELLNET_DATABASE_URL": f"sqlite:///{directory}/{history}.db",
+        "WELLNET_BROKER_URL": broker_url,
+    }
     command = [sys.executable, "-m", "wellnet_sse", "serve", "--bind", "127.0.0.1:4489"]
     server = await asyncio.create_subprocess_exec(
         *command, env=environment, stderr=asyncio.subprocess.DEVNULL
@@ -124,7 +137,9 @@ async def _over_http(directory: Path, publishers: int, seconds: float) -> None:
                 )
                 return answer.raise_for_status()
 
-            await _measure("over HTTP", publish, publishers, seconds)
+            cpu = cpu_ns(server.pid)
+            count = await _measure(f"over HTTP, {history}", publish, publishers, seconds)
+            print(f"  an event: {(cpu_ns(server.pid) - cpu) / count / 1000:.0f} µs in the server")
     finally:
         server.terminate()
         await server.wait()

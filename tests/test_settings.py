@@ -25,6 +25,7 @@ def test_without_any_variable_it_is_a_loopback_server_as_documented() -> None:
     assert (settings.slow_seconds, settings.idle_seconds, settings.silence_seconds) == (30, 60, 900)
     assert (settings.history_seconds, settings.history_events) == (86_400, 10_000)
     assert (settings.messages_per_second, settings.messages_burst) == (50, 200)
+    assert (settings.actions_per_second, settings.actions_burst) == (1000, 5000)
 
 
 def test_variables_of_others_are_none_of_its_business() -> None:
@@ -68,6 +69,8 @@ def test_the_command_line_wins() -> None:
         ("RETRY_MS", "99"), ("RETRY_MS", "600001"), ("RETRY_MS", "2000.5"),
         ("STREAMS_PER_USER", "0"), ("STREAMS_PER_USER", "1.5"),
         ("MESSAGES_PER_SECOND", "0"), ("MESSAGES_BURST", "0"),
+        ("ACTIONS_PER_SECOND", "-1"), ("ACTIONS_PER_SECOND", "0.0009"), ("ACTIONS_PER_SECOND", "nan"),
+        ("ACTIONS_PER_SECOND", "1e7"), ("ACTIONS_BURST", "0"), ("ACTIONS_BURST", "1e7"),
         ("OUTBOX_EVENTS", "0"), ("OUTBOX_BYTES", "16383"), ("SLOW_SECONDS", "0"),
         ("HISTORY_SECONDS", "0"), ("HISTORY_EVENTS", "0"), ("IDLE_SECONDS", "0"), ("SILENCE_SECONDS", "0"),
         ("ANSWERS_SECONDS", "0"), ("GRACE_SECONDS", "-1"), ("GRACE_SECONDS", "inf"), ("GRACE_SECONDS", "1e9"),

@@ -16,7 +16,7 @@ from wellnet_sse.identity.keys import Keys
 from wellnet_sse.identity.tickets import TRIM_SECONDS, Tickets
 from wellnet_sse.identity.tokens import Verifier
 from wellnet_sse.metrics import Metrics
-from wellnet_sse.progress.broker import Broker
+from wellnet_sse.progress.broker import Broker, Rate
 from wellnet_sse.progress.hub import Limits, wall_clock_ms
 from wellnet_sse.progress.items import CloseReason
 from wellnet_sse.progress.keeper import Keeper
@@ -44,6 +44,7 @@ from wellnet_sse.web import (
     sessions,
     streams,
 )
+from wellnet_sse.web.actions import Actions
 from wellnet_sse.web.converters import AnyId, AnyText
 from wellnet_sse.web.identity import DocumentedIdentity, Identity, TokenIdentity
 from wellnet_sse.web.origins import OriginPolicy
@@ -162,6 +163,7 @@ def _compose(app: Quart, settings: Settings, pace_seconds: float) -> Services:
         identity=_identity(settings, database, origins, progress.progress.keeper),
         origins=origins,
         slots=_slots(settings, progress.progress),
+        actions=_actions(settings, progress.progress),
         metrics=Metrics(),
     )
 
@@ -171,6 +173,11 @@ def _slots(settings: Settings, progress: Progress) -> StreamSlots:
     progress.keeper.add("slots", SLOTS_SECONDS, slots.tell)
     progress.keeper.add("all slots", ALL_SLOTS_SECONDS, slots.tell_all)
     return slots
+
+
+def _actions(settings: Settings, progress: Progress) -> Actions:
+    rate = Rate(settings.actions_per_second, settings.actions_burst) if settings.actions_per_second else None
+    return Actions(rate, progress.broker)
 
 
 def _broker(settings: Settings, database: Database) -> Broker:

@@ -183,6 +183,14 @@ class TooManyStreamsError(WellnetError):
     title = "Demasiadas conexiones abiertas"
 
 
+class TooManyActionsError(WellnetError):
+    """The user acts faster than they may, at all processes together; nothing was done."""
+
+    code = "too_many_actions"
+    status = 429
+    title = "Demasiadas acciones"
+
+
 class UnavailableError(WellnetError):
     """The server is draining, or its broker or database is away."""
 

@@ -9,6 +9,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from wellnet_sse.errors import WellnetError
+
 __all__ = ["CONTENT_TYPE_LATEST", "Metrics"]
 
 ERRORS_WINDOW_SECONDS = 60
@@ -26,7 +28,13 @@ class Metrics:
             "wellnet_http_request_seconds", "Time to the head of an answer", registry=self.registry
         )
         self.refused_messages = Counter(
-            "wellnet_refused_messages", "WebSocket messages that were not understood", registry=self.registry
+            "wellnet_refused_messages", "WebSocket messages that were refused", registry=self.registry
+        )
+        self.limited = Counter(
+            "wellnet_limited",
+            "Requests and WebSocket messages that a limit of their user refused",
+            ["code"],
+            registry=self.registry,
         )
         self.failures = Counter(
             "wellnet_errors", "Requests and work that failed on our side", registry=self.registry
@@ -45,6 +53,16 @@ class Metrics:
             self.registry.register(_ReadCounter(f"wellnet_{name}", description, value))
         else:
             Gauge(f"wellnet_{name}", description, registry=self.registry).set_function(value)
+
+    def refused(self, error: WellnetError) -> None:
+        """Count a refusal of a request, where it was a limit's."""
+        if error.status == 429:
+            self.limited.labels(error.code).inc()
+
+    def refused_message(self, error: WellnetError) -> None:
+        """Count a refusal of a WebSocket message."""
+        self.refused_messages.inc()
+        self.refused(error)
 
     def error(self) -> None:
         """Count a failure of ours."""

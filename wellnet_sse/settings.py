@@ -27,6 +27,10 @@ TOKEN_KEYS = ("token_key", "token_key_file", "token_public_key", "token_jwks")
 """Where the key of tokens may come from."""
 
 
+LEAST_PER_SECOND = 0.001
+"""Of actions: whoever is refused is told to wait for what follows from it."""
+
+
 class AuthMode(StrEnum):
     """How a user is known: trusted by number as the source document says, or by a signed token."""
 
@@ -114,6 +118,12 @@ class Settings(BaseModel):
     heartbeat_seconds: Positive = Field(15, description="A comment on a stream after so much silence")
     retry_ms: int = Field(2000, ge=100, le=600_000, description="How long EventSource waits to reconnect")
     streams_per_user: Count = Field(32, description="Open streams and sockets of a user; the next gets 429")
+    actions_per_second: Annotated[float, Field(ge=0, le=1_000_000)] = Field(
+        1000, description="What a user may ask to be done, lasting rate; the next gets 429. `0`: no limit"
+    )
+    actions_burst: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        5000, description="What a user may ask to be done, at once"
+    )
     messages_per_second: Positive = Field(50, description="WebSocket messages of a client, lasting rate")
     messages_burst: Count = Field(200, description="WebSocket messages of a client, at once")
     outbox_events: Count = Field(256, description="Events that may wait for a reader before conflation")
@@ -154,6 +164,13 @@ class Settings(BaseModel):
         if path == "":  # which would be the working directory
             raise ValueError("must be the path of a file")
         return path
+
+    @field_validator("actions_per_second")
+    @classmethod
+    def _check_rate(cls, per_second: float) -> float:
+        if 0 < per_second < LEAST_PER_SECOND:
+            raise ValueError(f"must be 0, or at least {LEAST_PER_SECOND}")
+        return per_second
 
     @field_validator("origins")
     @classmethod

@@ -40,6 +40,7 @@ class BrokerWrapper:
         self.alive = inner.alive
         self.orphans = inner.orphans
         self.reserve = inner.reserve
+        self.admit = inner.admit
         self.check = inner.check
         self.trim = inner.trim
         self.active_operations = inner.active_operations

@@ -22,6 +22,8 @@ TABLE = Path(__file__).parents[2] / "docs/protocol.md"
 ELSEWHERE = {("408", "request_timeout"), ("409", "conflict"), ("409", "run_lost"), ("500", "internal_error")}
 """Not reached by a request alone: a body that takes a minute, a race, a fault."""
 CAP = 2
+ENOUGH = 40
+"""More than any other row takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ async def place(
             "router_timeout_seconds": 1,
             "router_attempts": 1,
             "streams_per_user": CAP,
+            "actions_per_second": 0.1,
+            "actions_burst": ENOUGH,
             **(TOKEN_MODE if has_tokens else {}),
         }
     )
@@ -185,6 +189,16 @@ async def _(place: Place, me: httpx.AsyncClient, user: int) -> httpx.Response:
     ):
         await asyncio.gather(stream.until_live(), socket.until_live())
         answer = await me.get("/sse/progress")
+    assert answer.headers["retry-after"]
+    return answer
+
+
+@row(429, "too_many_actions")
+async def _(place: Place, me: httpx.AsyncClient, _user: int) -> httpx.Response:
+    path = "/api/tickets" if place.has_tokens else "/api/operaciones"
+    asked = await asyncio.gather(*(me.post(path, json={}) for _ in range(ENOUGH)))
+    assert {it.status_code for it in asked} == {201}
+    answer = await me.post(path, json={})
     assert answer.headers["retry-after"]
     return answer
 

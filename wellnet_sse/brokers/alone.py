@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from wellnet_sse.brokers.activity import Activity
+from wellnet_sse.brokers.rates import Rates
+from wellnet_sse.progress.broker import Rate
 from wellnet_sse.progress.codec import copy
 from wellnet_sse.progress.events import UserId
 from wellnet_sse.progress.operation import Operation
@@ -17,6 +19,7 @@ class Alone:
     def __init__(self, activity: Activity, clock: Callable[[], int]) -> None:
         self._activity = activity
         self._clock = clock
+        self._rates = Rates(clock)
 
     def watch(self, user_id: UserId) -> None:
         """See `Broker.watch`: nobody else appends."""
@@ -35,6 +38,10 @@ class Alone:
     ) -> bool:
         """See `Broker.reserve`: there is one holder."""
         return streams <= limit
+
+    async def admit(self, user_id: UserId, rate: Rate) -> float:
+        """See `Broker.admit`."""
+        return self._rates.admit(user_id, rate)
 
     async def active(self, *, limit: int) -> Sequence[tuple[UserId, Operation]]:
         """See `Broker.active`."""

@@ -83,6 +83,15 @@ class IdempotencyKey(NamedTuple):
     """Of what is appended: the same key for something else is refused."""
 
 
+class Rate(NamedTuple):
+    """How fast a user may act: so many times a second for good, and `burst` times at once before that."""
+
+    per_second: float
+    """More than 0."""
+    burst: int
+    """At least 1."""
+
+
 class Broker(Protocol):
     """Keeps each user's events in order and carries them between processes.
 
@@ -166,6 +175,13 @@ class Broker(Protocol):
         """Note that `holder` has so many streams of the user open; an older `version` changes nothing.
 
         False, and nothing is noted, where that is more than before and all that live have more than `limit`.
+        """
+
+    async def admit(self, user_id: UserId, rate: Rate) -> float:
+        """Count one more action of the user, whichever process it is asked of, and give 0.
+
+        Where that would be faster than `rate` it is not counted, and the seconds are given until one is free.
+        While the store is away each process counts its own alone, so this raises nothing and waits briefly.
         """
 
     async def check(self) -> None:

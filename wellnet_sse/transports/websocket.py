@@ -11,7 +11,7 @@ from typing import Any
 from quart import Websocket, wrappers
 
 from wellnet_sse import strict_json
-from wellnet_sse.errors import BadRequestError, WellnetError
+from wellnet_sse.errors import BadRequestError, TooManyActionsError, WellnetError
 from wellnet_sse.progress.items import Item
 from wellnet_sse.progress.subscription import Subscription
 from wellnet_sse.transports import wire
@@ -48,8 +48,8 @@ class _Closed(Exception):  # noqa: N818 - not an error: it carries the close cod
 class ProgressSocket:
     """One accepted socket: sends what its subscription yields, and runs the client's commands.
 
-    `subprotocol` tells the dialect: None is the documented one. `on_malformed` counts messages that are not
-    understood, which the documented dialect ignores and v2 answers.
+    `subprotocol` tells the dialect: None is the documented one. `on_refused` is told why a message is
+    refused, which the documented dialect ignores and v2 answers.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class ProgressSocket:
         *,
         subprotocol: str | None,
         rate: MessageRate,
-        on_malformed: Callable[[], None],
+        on_refused: Callable[[WellnetError], None],
     ) -> None:
         self._websocket = websocket
         self._subscription = subscription
         self._command = command
         self._is_v2 = subprotocol == wire.V2_SUBPROTOCOL
         self._rate = rate
-        self._on_malformed = on_malformed
+        self._on_refused = on_refused
         self._commands: asyncio.Queue[str] = asyncio.Queue(MAX_WAITING_COMMANDS)
         self._at_hand: str | None = None
 
@@ -77,7 +77,8 @@ class ProgressSocket:
             await self._exchange()
         except asyncio.CancelledError:
             # The peer has gone: a page says `stop_operation` and closes its socket in one breath.
-            await self._hear_out()
+            with contextlib.suppress(_Closed):
+                await self._hear_out()
             raise
 
     async def _exchange(self) -> None:
@@ -164,10 +165,12 @@ class ProgressSocket:
             await self._command(_parse(text))
         except WellnetError as error:
             log.info("message_refused", extra={"user_id": self._subscription.user_id, "code": error.code})
-            self._on_malformed()
+            self._on_refused(error)
             if self._is_v2:
                 with contextlib.suppress(_Disconnected):
                     await self._websocket.send(wire.v2_error(error))
+            elif isinstance(error, TooManyActionsError):  # it cannot be told, and must not go unnoticed
+                raise _Closed(1008, "too many messages") from None
 
 
 def _parse(text: str) -> dict[str, Any]:

@@ -29,27 +29,34 @@ def blueprint(services: Services) -> Blueprint:
 
     @documented.post("/conexiones/quitar-asignacion")
     async def quitar_asignacion() -> Response:
-        caller = await services.identity.caller_if_named(request, Scope.OPERATE)
+        caller = await _caller()
         body = await read_body(QuitarAsignacion)
         return await _do(caller, service.single(removals.service(body.id_conexion)))
 
     @documented.post("/routers/quitar-conexion")
     async def quitar_conexion() -> Response:
-        caller = await services.identity.caller_if_named(request, Scope.OPERATE)
+        caller = await _caller()
         body = await read_body(QuitarConexion)
         return await _do(caller, service.single(removals.router(body.direccion_ip)))
 
     @documented.post("/configuracion/eliminar")
     async def eliminar_configuracion() -> Response:
-        caller = await services.identity.caller_if_named(request, Scope.OPERATE)
+        caller = await _caller()
         body = await read_body(EliminarConfiguracion)
         return await _do(caller, service.single(removals.config(body.id_conexion, body.id_usuario)))
 
     @documented.post("/conexiones/eliminar")
     async def eliminar() -> Response:
-        caller = await services.identity.caller_if_named(request, Scope.OPERATE)
+        caller = await _caller()
         body = await read_body(QuitarAsignacion)
         return await _do(caller, service.whole(body.id_conexion), ends=True)
+
+    async def _caller() -> Caller | None:
+        """Who asks, which counts as one more action of theirs; nobody's is counted for nobody."""
+        caller = await services.identity.caller_if_named(request, Scope.OPERATE)
+        if caller is not None:
+            await services.actions.count(caller.user_id)
+        return caller
 
     async def _do(caller: Caller | None, work: Request, *, ends: bool = False) -> Response:
         """Do the work for whoever asks, and answer in the way that they prefer."""

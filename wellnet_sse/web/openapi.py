@@ -111,7 +111,7 @@ def _watching() -> Part:
 def _operations() -> Part:
     user, one = ["userId", "X-User-ID"], ["userId", "X-User-ID", "operation_id"]
     read = ["ETag", "Retry-After"]
-    writing = (400, 401, 403, 405, 408, 413, 415, 422, 500, 503)
+    writing = (400, 401, 403, 405, 408, 413, 415, 422, 429, 500, 503)
     return {
         "/api/operaciones": {
             "parameters": parameter_refs(*user),

@@ -36,7 +36,7 @@ def session_paths() -> Part:
             "post": operation(
                 "giveTicket",
                 "Get a ticket that opens one stream or socket within 30 s (mode `token`)",
-                {"201": json_answer("It is", "Ticket")} | refused(503, *refusing),
+                {"201": json_answer("It is", "Ticket")} | refused(429, 503, *refusing),
                 body=Empty,
                 scope="watch",
             ),

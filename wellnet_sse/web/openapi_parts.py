@@ -33,7 +33,7 @@ REFUSALS = {
     415: "The body is not declared as `application/json`",
     422: "The body was understood and is not valid",
     426: "The path speaks WebSocket",
-    429: "The user has as many streams and sockets open as are allowed; nobody is evicted",
+    429: "The user has as many streams and sockets open as are allowed, or acts faster than is allowed",
     500: "Our own fault",
     502: "The router refused",
     503: "The server is about to stop, or its history or database is away",

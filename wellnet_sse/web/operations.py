@@ -33,8 +33,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @operations.post("")
     async def begin() -> Response:
-        services.check_accepts_work()
-        caller = await services.identity.caller(request, Scope.OPERATE)
+        caller = await services.actor(request, Scope.OPERATE)
         body = await read_body(NewOperation)
         operation_id = body.operation_id or new_operation_id()
         created = await progress.name(caller.user_id, operation_id, steps=body.steps)
@@ -92,8 +91,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @operations.post("/<text:operation_id>/detener")
     async def stop(operation_id: str) -> Response:
-        services.check_accepts_work()
-        caller = await services.identity.caller(request, Scope.OPERATE)
+        caller = await services.actor(request, Scope.OPERATE)
         checked_operation_id(operation_id)
         await read_body(Empty)
         found = await progress.broker.operation(caller.user_id, operation_id)
@@ -105,8 +103,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @operations.post("/<text:operation_id>/cancelar")
     async def cancel(operation_id: str) -> Response:
-        services.check_accepts_work()
-        caller = await services.identity.caller(request, Scope.OPERATE)
+        caller = await services.actor(request, Scope.OPERATE)
         checked_operation_id(operation_id)
         await read_body(Empty)
         await progress.cancel(caller.user_id, operation_id)

@@ -48,6 +48,7 @@ def install(app: Quart, metrics: Metrics) -> None:
 
     @app.errorhandler(WellnetError)
     async def refuse(error: WellnetError) -> Response:
+        metrics.refused(error)
         if error.status >= 500:
             metrics.error()
             log.warning("unavailable" if error.status == 503 else "failed", extra={"code": error.code})

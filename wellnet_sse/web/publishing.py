@@ -20,8 +20,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @publishing.post("/<text:operation_id>/pasos/<text:step>")
     async def publish(operation_id: str, step: str) -> Response:
-        services.check_accepts_work()
-        caller = await services.identity.caller(request, Scope.PUBLISH)
+        caller = await services.actor(request, Scope.PUBLISH)
         checked_operation_id(operation_id)
         if not is_step_name(step):
             raise BadRequestError(f"step: {STEP_NAME_RULE}")

@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass
 
+from quart.wrappers.base import BaseRequestWebsocket
+
 from wellnet_sse.errors import UnavailableError
+from wellnet_sse.identity.tokens import Scope
 from wellnet_sse.metrics import Metrics
 from wellnet_sse.progress.tracker import Progress
 from wellnet_sse.provisioning.removal import Removals
 from wellnet_sse.provisioning.service import RemovalService
 from wellnet_sse.settings import Settings
 from wellnet_sse.storage.database import Database
-from wellnet_sse.web.identity import Identity
+from wellnet_sse.web.actions import Actions
+from wellnet_sse.web.identity import Caller, Identity
 from wellnet_sse.web.origins import OriginPolicy
 from wellnet_sse.web.slots import StreamSlots
 
@@ -26,6 +30,7 @@ class Services:
     identity: Identity
     origins: OriginPolicy
     slots: StreamSlots
+    actions: Actions
     metrics: Metrics
     draining: bool = False
     """Whether the server is on its way out: streams go on for a moment, new work is refused."""
@@ -40,6 +45,16 @@ class Services:
             "messagesPerSecond": self.metrics.deliveries_per_second,
             "errorsPerMinute": self.metrics.errors_per_minute(),
         }
+
+    async def actor(self, connection: BaseRequestWebsocket, scope: Scope) -> Caller:
+        """Who asks to do something now, which counts as one more action of theirs.
+
+        Raises as `Identity.caller` does, TooManyActionsError, and UnavailableError while draining.
+        """
+        self.check_accepts_work()
+        caller = await self.identity.caller(connection, scope)
+        await self.actions.count(caller.user_id)
+        return caller
 
     def check_accepts_work(self) -> None:
         """Raise UnavailableError while draining."""

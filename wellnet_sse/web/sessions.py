@@ -24,6 +24,7 @@ def blueprint(services: Services) -> Blueprint:
     async def give_ticket() -> Response:
         tokens = identity()
         caller = await tokens.caller(request, Scope.WATCH)
+        await services.actions.count(caller.user_id)
         await read_body(Empty)
         claims = Claims(str(caller.user_id), caller.scopes, caller.expires_ms or 0)
         ticket, expires_ms = await tokens.tickets.give(claims)

@@ -104,12 +104,13 @@ def blueprint(services: Services) -> Blueprint:
             command,
             subprotocol=subprotocol,
             rate=MessageRate(services.settings.messages_per_second, services.settings.messages_burst),
-            on_malformed=services.metrics.refused_messages.inc,
+            on_refused=services.metrics.refused_message,
         ).serve()
 
     async def _obey(caller: Caller, message: SocketCommand, *, is_v2: bool) -> None:
         caller.check(Scope.OPERATE)
         user_id = caller.user_id
+        await services.actions.count(user_id)
         match message.type:
             case "start_operation":
                 services.check_accepts_work()

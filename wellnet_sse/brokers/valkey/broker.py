@@ -9,6 +9,7 @@ from wellnet_sse.brokers.valkey.entries import load_operations, load_records
 from wellnet_sse.brokers.valkey.heads import Heads
 from wellnet_sse.brokers.valkey.link import Call, Link, in_buckets
 from wellnet_sse.brokers.valkey.names import BUCKETS, bucket_key, bucket_of, streams_key, user_keys
+from wellnet_sse.brokers.valkey.permits import Permits
 from wellnet_sse.brokers.valkey.request import Terms
 from wellnet_sse.brokers.valkey.scripts import Script
 from wellnet_sse.brokers.valkey.shards import AwayError, Reply
@@ -24,6 +25,7 @@ from wellnet_sse.progress.broker import (
     Gap,
     IdempotencyKey,
     Page,
+    Rate,
     State,
     Wanted,
 )
@@ -65,6 +67,7 @@ class ValkeyBroker:
         self._database = database
         self._link = Link(address, wait_seconds=wait_seconds)
         self._heads = Heads(clock)
+        self._permits = Permits(self._link, lease_clock)
         self._watches = Watches(self._link, self._heads, address.database)
         self._writer = Writer(
             self._link,
@@ -232,6 +235,10 @@ class ValkeyBroker:
         keys = (bucket_key(bucket, "leases"), streams_key(user_id))
         args = (self._lease_now(), holder, streams, version, limit)
         return bool(await self._link.ask(Call(bucket, scripts.RESERVE, keys, args)))
+
+    async def admit(self, user_id: UserId, rate: Rate) -> float:
+        """See `Broker.admit`."""
+        return await self._permits.admit(user_id, rate)
 
     async def check(self) -> None:
         """See `Broker.check`."""

@@ -102,6 +102,11 @@ def streams_key(user_id: UserId) -> str:
     return bucket_key(bucket_of(user_id), f"{user_id}:streams")
 
 
+def rate_key(user_id: UserId) -> str:
+    """Until when the user's actions are spread, at the rate that they may have."""
+    return bucket_key(bucket_of(user_id), f"{user_id}:rate")
+
+
 def channel(user_id: UserId, database: int) -> str:
     """Where a user's entries are announced. Channels know no databases, so its number is in their name."""
     return bucket_key(bucket_of(user_id), f"{user_id}:live:{database}")

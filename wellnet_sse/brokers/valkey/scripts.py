@@ -29,6 +29,7 @@ TRIM = _script("head", "trim")
 ACTIVE = _script("active")
 ALIVE = _script("time", "alive")
 ORPHANS = _script("time", "orphans")
+PERMIT = _script("time", "permit")
 RENEW = _script("time", "renew")
 RESERVE = _script("time", "reserve")
 
@@ -48,6 +49,7 @@ ALL = (
     ACTIVE,
     ALIVE,
     ORPHANS,
+    PERMIT,
     RENEW,
     RESERVE,
     DUE,
