@@ -8,16 +8,13 @@ from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
-from sqlalchemy import Connection, Dialect, Engine, text
+from sqlalchemy import Connection, Dialect, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
 from wellnet_sse.errors import ConfigurationError, UnavailableError
-from wellnet_sse.storage import engine
+from wellnet_sse.storage import engine, migrations
 
 Batch = Sequence[tuple[str, Sequence[tuple[Any, ...]]]]
 """Statements of the driver, each with its rows."""
@@ -206,6 +203,13 @@ def _execute(plain: Engine, batch: Batch) -> None:
 
 def _upgrade(connection: Connection) -> None:
     """Run what is missing, alone: both locks are let go at the end of the transaction."""
+    if schema_version(connection) == migrations.NEWEST:
+        return
+    # Only now: it takes as long to load as a server may well be away.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
     if connection.dialect.name == "sqlite":
         # Python's sqlite3 opens no transaction before DDL, so that half a migration could remain.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -218,3 +222,11 @@ def _upgrade(connection: Connection) -> None:
         command.upgrade(config, "head")
     except CommandError as error:
         raise ConfigurationError("La base de datos es de una versión más nueva que este programa") from error
+
+
+def schema_version(connection: Connection) -> str | None:
+    """The version of the tables that are there; None where there are none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return version

@@ -2,12 +2,10 @@
 
 from contextlib import suppress
 
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from wellnet_sse.storage.database import Database
+from wellnet_sse.storage.database import Database, schema_version
+from wellnet_sse.storage.migrations import NEWEST
 
 _PROBE = "wellnet_doctor"
 
@@ -17,12 +15,8 @@ async def schema_versions(database: Database) -> tuple[str | None, str]:
 
     Raises UnavailableError when the database is away.
     """
-    config = Config()
-    config.set_main_option("script_location", "wellnet_sse.storage:migrations")
-    newest = ScriptDirectory.from_config(config).get_current_head()
     async with database.reading() as connection:
-        current = await connection.run_sync(lambda it: MigrationContext.configure(it).get_current_revision())
-    return current, newest or ""
+        return await connection.run_sync(schema_version), NEWEST
 
 
 class _TakenBackError(Exception):

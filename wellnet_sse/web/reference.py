@@ -1,6 +1,8 @@
 """The interface as it describes itself: for machines, and for people."""
 
+import asyncio
 import json
+from functools import cache
 
 from quart import Blueprint, Response
 
@@ -13,20 +15,21 @@ from wellnet_sse.web.services import Services
 def blueprint(_services: Services) -> Blueprint:
     """`/openapi.json`, `/asyncapi.json`, and both for people at `/docs`."""
     reference = Blueprint("reference", __name__)
-    http, pushed = openapi.document(), asyncapi.document()
-    page = File.of(docs.page(http, pushed).encode(), ".html")
+    # Made when they are asked for, once, and beside the streams: a server that comes back has no time for it.
+    http, pushed = cache(openapi.document), cache(asyncapi.document)
+    page = cache(lambda: File.of(docs.page(http(), pushed()).encode(), ".html"))
 
     @reference.get("/openapi.json")
     async def openapi_document() -> Response:
-        return _json(http)
+        return _json(await asyncio.to_thread(http))
 
     @reference.get("/asyncapi.json")
     async def asyncapi_document() -> Response:
-        return _json(pushed)
+        return _json(await asyncio.to_thread(pushed))
 
     @reference.get("/docs")
     async def page_of_both() -> Response:
-        return page.answer()
+        return (await asyncio.to_thread(page)).answer()
 
     return reference
 
