@@ -12,8 +12,13 @@ CLIENT_JS := tests/client_js/node_modules/.installed
 PROXIES := .venv/.proxies-installed
 PAGES := tests/pages/node_modules/.installed
 
+# Tests wait more than they work: one process more than there are cores. A file's tests share their servers.
+PYTEST = $(BIN)/python -m pytest -n $$(($$(nproc) + 1)) --dist loadfile
+
 # Node.js may live in .venv, see tests/clients/install.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# The tests start hundreds of processes: what those import is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -27,16 +32,16 @@ install: $(PACKAGE) ## .venv with the package in it
 demo: $(PACKAGE) ## the server with a demo database and a simulated router
 	$(BIN)/wellnet-sse demo $(ARGS)
 
-test: $(DEV) $(CLIENTS) $(CLIENT_JS) ## all fast tests; ARGS="-k outbox -x" goes to pytest
-	@if tests/deploy/install && tests/pages/install; then marks="not chaos"; else marks="not chaos and not system"; \
-		echo "Without them, the tests that need them are left to 'make check'."; fi; \
-	set -x; $(BIN)/python -m pytest -m "$$marks" $(ARGS)
+test: $(DEV) $(CLIENTS) $(CLIENT_JS) ## the fast tests; ARGS="-k outbox -x" goes to pytest
+	@marks="not chaos and not slow"; tests/deploy/install && tests/pages/install || { marks="$$marks and not system"; \
+		echo "Without them, the tests that need them are left to 'make check'."; }; \
+	set -x; $(PYTEST) -m "$$marks" $(ARGS)
 
-check: $(DEV) $(CLIENTS) $(CLIENT_JS) $(PROXIES) $(PAGES) ## what CI runs: lint, format, types, tests
+check: $(DEV) $(CLIENTS) $(CLIENT_JS) $(PROXIES) $(PAGES) ## what CI runs: lint, format, types, all but the long tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 chaos: $(DEV) $(CLIENTS) $(CLIENT_JS) $(PAGES) ## the long tests: kills, stalls, storms
 	$(BIN)/python -m pytest -m chaos $(ARGS)

@@ -15,6 +15,8 @@ from tests.chaos.storm import HEARTBEAT_SECONDS, Plan, report, storm
 from tests.conftest import MakeServer
 from tests.harness import ServerProcess, ValkeyServer
 
+pytestmark = pytest.mark.slow
+
 CONVERGED_SECONDS = 5.0
 GROWTH_MB = 40.0
 

@@ -9,6 +9,8 @@ from tests.chaos.proxy import Faults
 from tests.chaos.storm import HEARTBEAT_SECONDS, report, storm
 from tests.conftest import MakeServer
 
+pytestmark = pytest.mark.slow
+
 SHORT = replace(test_kill.SHORT, seed=3, kills=1, calm_seconds=(2.0, 3.0), faults=Faults())
 
 LONG = replace(test_kill.LONG, seed=4, kills=10, calm_seconds=(2.0, 5.0), faults=Faults())

@@ -5,6 +5,8 @@ import pytest
 from tests.chaos.storm import HEARTBEAT_SECONDS, Plan, report, storm
 from tests.conftest import MakeServer
 
+pytestmark = pytest.mark.slow
+
 SHORT = Plan(
     seed=1,
     users=5,

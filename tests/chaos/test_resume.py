@@ -3,11 +3,15 @@
 import asyncio
 from random import Random
 
+import pytest
+
 from tests.chaos.checker import Fault, check
 from tests.chaos.ledger import seq_of, split_cursor
 from tests.chaos.resuming import Watch, resume, verify
 from tests.chaos.world import OTHER, USER, operations, resume_everywhere, watches, world
 from tests.conftest import MakeServer
+
+pytestmark = pytest.mark.slow
 
 OPERATIONS = 10
 """Fewer than are kept of those that have ended: as many as there may be events."""

@@ -14,6 +14,8 @@ from tests.chaos.world import USER, World, resume_everywhere, world
 from tests.conftest import MakeServer
 from tests.harness import ServerProcess
 
+pytestmark = pytest.mark.slow
+
 Put = Callable[[Path, Path], object]
 
 

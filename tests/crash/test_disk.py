@@ -15,6 +15,8 @@ from tests.harness import ServerProcess, SseReader, eventually
 from tests.harness.sse import Comment
 from wellnet_sse.simulator import Behaviour
 
+pytestmark = pytest.mark.slow
+
 USER = 7
 CONNECTION = 5
 LONG = "x" * 1500

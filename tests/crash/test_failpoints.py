@@ -42,6 +42,8 @@ from tests.e2e.support import (
 )
 from tests.harness import ServerProcess, SseEvent, eventually
 
+pytestmark = pytest.mark.slow
+
 USER = 7
 CONNECTION = 3
 OPERATION = "op"

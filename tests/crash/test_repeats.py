@@ -21,6 +21,8 @@ from tests.e2e.support import (
 from tests.harness import ServerProcess, eventually
 from wellnet_sse.simulator import Behaviour
 
+pytestmark = pytest.mark.slow
+
 USER = 7
 CONNECTION = 4
 OPERATION = "op"

@@ -8,7 +8,7 @@ import pytest
 from tests.deploy.proxies import RETRY, Change, MakeProxy, Proxy, caddy, nginx, nginx_over_http_1_0
 from tests.harness import BrowserEvent, Certificate, EventSourceClient, ServerProcess
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 USER = 7
 

@@ -15,6 +15,8 @@ from tests.chaos.storm import HEARTBEAT_SECONDS, Plan, report, storm
 from tests.harness import ServerProcess, ValkeyServer, eventually, free_ports
 from tests.nodes.conftest import MakeProcesses
 
+pytestmark = pytest.mark.slow
+
 CONVERGED_SECONDS = 5.0
 
 CALM = Plan(

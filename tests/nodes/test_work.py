@@ -14,6 +14,8 @@ from tests.harness import ServerProcess, SseReader, ValkeyServer
 from tests.nodes.conftest import LEASE_SECONDS, MakeNodes
 from wellnet_sse.simulator import Behaviour, RouterSimulator
 
+pytestmark = pytest.mark.slow
+
 USER = 7
 BAJA = "baja-3"
 DONE = (200, {"success": True, "message": "Conexión eliminada por completo"})

@@ -16,7 +16,7 @@ from tests.pages.browser import DESK, PHONE, button, outcome, row
 from tests.pages.conftest import Visit, held_settings
 from tests.pages.test_access import AXE, SCHEMES, found_by_axe
 
-pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="package")]
+pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.asyncio(loop_scope="package")]
 
 
 def figure(page: Page, name: str) -> Locator:

@@ -12,7 +12,7 @@ from tests.harness import RouterControl, ServerProcess, free_port
 from tests.pages.browser import button, card, in_step, outcome, total
 from tests.pages.conftest import Visit, held_settings
 
-pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="package")]
+pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.asyncio(loop_scope="package")]
 
 SLOW_PACE_SECONDS = 3
 """Work takes as long as it takes the page to look for what is foreseen, which it does every two seconds."""

@@ -11,7 +11,7 @@ from tests.harness import RouterControl, ServerProcess, eventually, free_port
 from tests.pages.browser import banner, button, card, in_step, outcome, row, total, try_again
 from tests.pages.conftest import STREAMS, Visit, held_settings
 
-pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="package")]
+pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.asyncio(loop_scope="package")]
 
 TABS = 6
 OFFLINE_SECONDS = 20

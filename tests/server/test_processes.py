@@ -16,6 +16,8 @@ import pytest_asyncio
 from tests.deploy.test_notify import Manager
 from tests.harness import ServerProcess, eventually
 
+pytestmark = pytest.mark.slow
+
 SEVERAL = (sys.executable, str(Path(__file__).with_name("several.py")))
 COUNT = 3
 

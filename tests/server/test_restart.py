@@ -15,6 +15,8 @@ from tests.harness import RouterControl, ServerProcess, free_port
 from tests.server.peer import HANDSHAKE, Peer, request
 from tests.server.visits import Publisher
 
+pytestmark = pytest.mark.slow
+
 GRACE_SECONDS = 1
 USERS = 10
 STALLED = 99

@@ -17,6 +17,8 @@ from wellnet_sse.terminal.bars import Bars
 from wellnet_sse.terminal.following import Told
 from wellnet_sse.terminal.story import Story
 
+pytestmark = pytest.mark.slow
+
 
 async def test_run_draws_each_step_and_the_whole(
     server: ServerProcess, router: RouterControl, tmp_path: Path, user: int
