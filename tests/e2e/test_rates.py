@@ -130,6 +130,8 @@ async def test_the_rate_holds_over_all_servers(
         refused = await publish(one, "op", "late")
         assert_refused(refused, 429)
         said_at, wait_seconds = time.monotonic(), int(refused.headers["Retry-After"])
-        while (answer := await publish(two, "op", "late")).status_code == 429:
-            assert time.monotonic() < said_at + wait_seconds
+        asked_at, answer = said_at, refused
+        while answer.status_code == 429:
+            assert asked_at < said_at + wait_seconds
+            asked_at, answer = time.monotonic(), await publish(two, "op", "late")
         assert answer.status_code == 201

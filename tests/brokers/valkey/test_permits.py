@@ -43,12 +43,13 @@ async def test_all_nodes_together_let_in_one_burst(make_node: MakeNode) -> None:
 
 async def test_a_flood_at_all_nodes_is_let_in_at_the_lasting_rate(make_node: MakeNode) -> None:
     nodes = [await make_node(), await make_node()]
-    rate = Rate(per_second=200, burst=10)
+    rate = Rate(per_second=200, burst=100)  # which a pause of this process does not fill
     begun, count = time.monotonic(), 0
     while time.monotonic() < begun + 0.5:
         count += sum(await admitted(nodes, 20, rate))
     seconds = time.monotonic() - begun
-    assert 0.8 * rate.per_second * seconds < count - rate.burst < rate.per_second * seconds + 1
+    held = len(nodes) * rate.burst / SHARE
+    assert 0.9 * rate.per_second * seconds - held < count - rate.burst < rate.per_second * seconds + 1
 
 
 async def test_to_act_often_is_not_to_ask_often(make_node: MakeNode, valkey: ValkeyServer) -> None:
@@ -68,10 +69,10 @@ async def test_who_is_refused_is_refused_without_asking(make_node: MakeNode, val
 
 async def test_what_is_noted_ends_by_itself(make_node: MakeNode, valkey: ValkeyServer) -> None:
     node = await make_node()
-    assert await admitted([node], 3, Rate(per_second=2, burst=3)) == [3]
+    assert await admitted([node], 3, Rate(per_second=0.2, burst=3)) == [3]
     left_ms = await valkey.call("PTTL", rate_key(USER))
     assert isinstance(left_ms, int)
-    assert 0 < left_ms <= 1500
+    assert 0 < left_ms <= 15_000
 
 
 async def test_while_the_store_is_away_each_node_counts_alone(
@@ -101,5 +102,5 @@ async def test_a_store_that_hangs_holds_nobody_up_for_long(
     own_valkey.freeze()
     begun = time.monotonic()
     assert await admitted([node], 50, FAST) == [50]
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 4
     own_valkey.thaw()
