@@ -167,6 +167,42 @@ async def test_while_the_broker_is_away_a_reader_waits_and_then_gets_its_history
         assert seqs(await reader.until(4)) == [4]
 
 
+@pytest.mark.parametrize("later", [0, 1], ids=["at the ending", "past it"])
+async def test_whoever_comes_back_to_an_ended_operation_meanwhile_is_let_go_when_that_is_known(
+    clock: FakeClock, later: int
+) -> None:
+    """Nothing can be told: the client has it all, and ids rise. Its next request is answered with 204."""
+    broker = AwayBroker(memory(clock))
+    hub = hub_over(broker, clock)
+    await first_cursor(broker)
+    await publish(broker, 1)
+    (ending,) = (await broker.append(USER, "op", Operation.stop)).records
+    await publish(broker, later, "other")
+    known = ending.cursor._replace(seq=ending.cursor.seq + later)
+    broker.away = True
+    async with Reader(hub.subscribe(USER, operation_id="op", cursor=str(known))) as reader:
+        assert await reader.nothing()
+        broker.away = False
+        reader.subscription.beat(clock.monotonic())  # it would ask again by itself, after a second
+        assert await reader.rest() == []
+
+
+async def test_whoever_comes_back_meanwhile_to_one_that_was_reopened_stays(clock: FakeClock) -> None:
+    broker = AwayBroker(memory(clock))
+    hub = hub_over(broker, clock)
+    await first_cursor(broker)
+    await publish(broker, 1)
+    (ending,) = (await broker.append(USER, "op", Operation.stop)).records
+    broker.away = True
+    async with Reader(hub.subscribe(USER, operation_id="op", cursor=str(ending.cursor))) as reader:
+        assert await reader.nothing()
+        await publish(broker.inner, 1)  # by a process for which the broker is there
+        broker.away = False
+        assert kinds(await reader.until_live()) == [3, "live"]
+        await broker.append(USER, "op", Operation.stop)
+        assert kinds(await reader.rest()) == ["final"]
+
+
 async def test_while_the_broker_is_away_a_reader_still_hears_that_it_is_connected(clock: FakeClock) -> None:
     broker = AwayBroker(memory(clock))
     broker.away = True

@@ -284,6 +284,9 @@ class Subscription:
             page = await self._broker.since(self.user_id, position, operation_id=self.operation_id)
             if isinstance(page, Gap):
                 return await self._state_after(page, position)
+            if self._tell_live and page.level and not page.records and await self._is_over(page.upto):
+                self._finished = True  # it came back with the ending, or later: there is nothing to wait for
+                return ()
         except UnavailableError:
             await self._waker.wait(RETRY_SECONDS)
             return ()
@@ -300,6 +303,16 @@ class Subscription:
             self._tell_live = False
             items.append(Live(page.upto))
         return items
+
+    async def _is_over(self, upto: Cursor) -> bool:
+        """Whether the reader is of one operation, which has ended, and no later than at `upto`."""
+        if self.operation_id is None:
+            return False
+        found = await self._broker.operation(self.user_id, self.operation_id)
+        if found is None or found[0].outcome is None:
+            return False
+        ending = found[1]
+        return ending.epoch == upto.epoch and ending.seq <= upto.seq
 
     async def _begin(self) -> Sequence[Item]:
         """What a reader without a cursor is told first, or with one that spells none."""
