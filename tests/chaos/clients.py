@@ -72,6 +72,11 @@ class Client:
         self._opened_at = 0.0
 
     @property
+    def port(self) -> int:
+        """Of the server that it is a client of."""
+        return self._port
+
+    @property
     def position(self) -> int:
         """The newest place that it knows."""
         return seq_of(self.cursor)
@@ -119,6 +124,8 @@ class SseClient(Client):
     """EventSource's manners: resumes with `Last-Event-ID`, stops at 204."""
 
     path = "/sse/progress"
+    stream: EventStream | None = None
+    """Its connection, or the last one that it had."""
 
     def request(self) -> Request:
         """How to go on from the cursor."""
@@ -132,6 +139,7 @@ class SseClient(Client):
             _, stream = await loop.create_connection(
                 lambda: EventStream(request, self._block), "127.0.0.1", self._port
             )
+        self.stream = stream
         watch = loop.call_later(SILENT_SECONDS, self._watch, stream)
         try:
             await stream.lost

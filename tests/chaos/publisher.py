@@ -16,6 +16,9 @@ from tests.chaos.script import Begin, Script, Stop, Update, operation_id
 
 ANSWER_SECONDS = 3.0
 RETRY_SECONDS = (0.02, 0.2)
+ARREARS_SECONDS = 1.0
+"""How far a publisher may be behind and still make up for it; what an outage costs beyond that is not."""
+
 REPEAT_SHARE = 0.05
 """How many of the answered requests are made again, as one whose answer was lost would be."""
 
@@ -73,15 +76,16 @@ class Http:
 
 @dataclass(slots=True)
 class Pace:
-    """When the next update is due; an outage is not made up for."""
+    """When the next update is due: so many come a second, however long each takes."""
 
     interval_seconds: float
-    due: float = 0.0
+    due: float
+    """When the last one was."""
 
     async def wait(self) -> None:
         """Until it is time."""
         now = asyncio.get_running_loop().time()
-        self.due = max(self.due + self.interval_seconds, now - self.interval_seconds)
+        self.due = max(self.due + self.interval_seconds, now - ARREARS_SECONDS)
         await asyncio.sleep(max(0.0, self.due - now))
 
 
@@ -111,7 +115,7 @@ class Publisher:
     async def run(self, *, operations: int | None = None) -> None:
         """Publish so many operations, or until told to finish."""
         loop = asyncio.get_running_loop()
-        pace = Pace(self._interval_seconds, loop.time() + self._random.uniform(0, self._interval_seconds))
+        pace = Pace(self._interval_seconds, loop.time() - self._random.uniform(0, self._interval_seconds))
         number = 0
         try:
             while not self._finishing and number != operations:

@@ -1,4 +1,4 @@
-"""A storm: clients and publishers at work on a server that is killed, or stopped, again and again."""
+"""A storm: clients and publishers at work on servers that are killed, or stopped, again and again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -88,14 +88,19 @@ async def killed(server: ServerProcess, _clients: Sequence[Client]) -> None:
     await server.kill()
 
 
-async def storm(server: ServerProcess, plan: Plan, *, end: End = killed) -> Weather:
-    """Go through the plan on a server that is ready and empty; at the end everybody is up to date."""
+async def storm(
+    server: ServerProcess, plan: Plan, *, end: End = killed, others: Sequence[ServerProcess] = ()
+) -> Weather:
+    """Go through the plan on a server that is ready and empty; at the end everybody is up to date.
+
+    With `others`, which share its history, readers and publishers of each user are spread over all of them.
+    """
     async with AsyncExitStack() as stack:
         port, proxy = server.port, None
         if plan.faults is not None:
             proxy = FaultProxy(server.port, seed=plan.seed, faults=plan.faults)
             port = (await stack.enter_async_context(proxy)).port
-        crowd = _Crowd(plan, port)
+        crowd = _Crowd(plan, [port, *(other.port for other in others)])
         weather = crowd.weather
         async with asyncio.TaskGroup() as tasks:
             watching = [tasks.create_task(client.run()) for client in crowd.clients]
@@ -161,19 +166,19 @@ async def _settle(server: ServerProcess, plan: Plan, crowd: "_Crowd") -> None:
 class _Crowd:
     """Everybody who takes part."""
 
-    def __init__(self, plan: Plan, port: int) -> None:
+    def __init__(self, plan: Plan, ports: Sequence[int]) -> None:
         self.weather = Weather()
         self.clients: list[Client] = []
         self.followers: list[Follower] = []
         data, users = Data(), range(1, plan.users + 1)
         for number in range(plan.streams - plan.followers):
-            user = users[number % plan.users]
+            user, port = users[number % plan.users], ports[number // plan.users % len(ports)]
             self.clients.append(SseClient(f"sse-{number}", port, user, seed=plan.seed, data=data))
         for number in range(plan.sockets):
-            user = users[number % plan.users]
+            user, port = users[number % plan.users], ports[number // plan.users % len(ports)]
             self.clients.append(SocketClient(f"ws-{number}", port, user, seed=plan.seed, data=data))
         for number in range(plan.followers):
-            user = users[number % plan.users]
+            user, port = users[number % plan.users], ports[number // plan.users % len(ports)]
             follower = Follower(
                 f"one-{number}",
                 port,
@@ -185,7 +190,7 @@ class _Crowd:
             self.followers.append(follower)
         self.publishers = [
             Publisher(
-                port,
+                ports[(user + lane) % len(ports)],
                 user,
                 lane,
                 seed=plan.seed,

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -53,6 +54,13 @@ class Daemon:
     def children(self) -> set[int]:
         """The processes that it has started and that run."""
         return set(map(int, Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()))
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the main process has in memory (VmRSS)."""
+        found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())
+        assert found is not None, f"{self!r} has ended"
+        return int(found[1]) * 1024
 
     @property
     def exit_code(self) -> int | None:

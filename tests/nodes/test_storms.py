@@ -80,16 +80,16 @@ async def replaced(server: ServerProcess) -> None:
 
 
 @pytest.mark.parametrize(
-    ("processes", "plan"),
+    ("processes", "plan", "share"),
     [
-        (2, CALM),
-        pytest.param(2, MANY, marks=pytest.mark.chaos),
-        pytest.param(4, MANY, marks=pytest.mark.chaos),
+        (2, CALM, 0.8),  # of what is offered: so that it was a storm at all, whatever else the machine does
+        pytest.param(2, MANY, 0.99, marks=pytest.mark.chaos),
+        pytest.param(4, MANY, 0.99, marks=pytest.mark.chaos),
     ],
 )
 @pytest.mark.timeout(120)
 async def test_every_reader_of_any_process_sees_every_event_once_and_in_order(
-    make_processes: MakeProcesses, valkey: ValkeyServer, processes: int, plan: Plan
+    make_processes: MakeProcesses, valkey: ValkeyServer, processes: int, plan: Plan, share: float
 ) -> None:
     port = free_ports(processes)
     server = await make_processes(
@@ -107,7 +107,7 @@ async def test_every_reader_of_any_process_sees_every_event_once_and_in_order(
     print(weather.figures(), f"readers of each process: {readers}")  # noqa: T201 - the figures of `-s`
     assert not report(weather)
     assert min(readers) > plan.streams / processes / 3, readers
-    assert weather.published_per_second > 0.8 * plan.events_per_second, weather.figures()
+    assert weather.published_per_second >= share * plan.events_per_second, weather.figures()
 
 
 async def _all(port: int, count: int, expected: int) -> list[int]:
