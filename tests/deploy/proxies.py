@@ -89,6 +89,10 @@ class Proxy:
             base_url=self.url, headers=headers, verify=verify, trust_env=False, timeout=10
         )
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to its first process."""
+        self._process.send_signal(number)
+
     def written(self) -> str:
         """All that it wrote, to its logs and to its terminal."""
         return "\n".join(path.read_text() for path in sorted(self.directory.glob("*.log")))
@@ -171,8 +175,11 @@ def _temporary(directory: Path) -> str:
     )
 
 
-def compose_nginx(directory: Path, *upstreams: str) -> Proxy:
-    """nginx as deploy/compose/nginx.conf has it, before these nodes (host:port); it speaks in clear."""
+def compose_nginx(directory: Path, *upstreams: str, changes: Sequence[Change] = ()) -> Proxy:
+    """nginx as deploy/compose/nginx.conf has it, before these nodes (host:port); it speaks in clear.
+
+    It is one process, as `nginx` is, unless `changes` say how it is to be started.
+    """
     directory.mkdir()
     port = free_port()
     nodes = [Change(f"node-{n}:4440", upstream) for n, upstream in enumerate(upstreams, 1)]
@@ -186,7 +193,7 @@ def compose_nginx(directory: Path, *upstreams: str) -> Proxy:
         Change("http {\n", f"http {{\n{_temporary(directory)}"),
     ]
     file = directory / "nginx.conf"
-    file.write_text(changed((DEPLOY / "compose" / "nginx.conf").read_text(), *own, *nodes))
+    file.write_text(changed((DEPLOY / "compose" / "nginx.conf").read_text(), *own, *nodes, *changes))
     command = [program("nginx"), "-p", str(directory), "-e", "stderr", "-c", str(file)]
     return Proxy(command, directory, ports=(port, port), certificate=None)
 

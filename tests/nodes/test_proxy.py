@@ -81,7 +81,7 @@ async def test_nodes_that_are_replaced_one_after_another_are_never_missed(
 async def test_what_a_draining_node_refuses_another_one_takes(
     make_nodes: MakeNodes, simulator: RouterSimulator, tmp_path: Path
 ) -> None:
-    """A publisher sees nothing of it, nor does who begins and stops operations."""
+    """A publisher who sends keys sees nothing of it, nor does who begins and stops operations."""
     nodes = await make_nodes(2)
     simulator.behave(Behaviour("unreachable"))
     proxy = compose_nginx(tmp_path / "proxy", *(f"127.0.0.1:{node.port}" for node in nodes))
@@ -103,7 +103,8 @@ async def test_what_a_draining_node_refuses_another_one_takes(
         client = await stack.enter_async_context(proxy.http(user=USER))
         for number in range(6):  # half of which meet it first
             await begin(client, f"import-{number}", "copy")
-            assert (await publish(client, f"import-{number}", "copy")).status_code == 201
+            answer = await publish(client, f"import-{number}", "copy", key=f"copy-{number}")
+            assert answer.status_code == 201
             answer = await client.post(f"/api/operaciones/import-{number}/detener", json={})
             assert answer.status_code == 202
         assert await refuses()
