@@ -161,6 +161,8 @@ async def _settle(server: ServerProcess, plan: Plan, crowd: "_Crowd") -> None:
             task.cancel()
     with suppress(AssertionError):
         await eventually(lambda: crowd.all_know(probes), SETTLE_SECONDS)
+    for client in crowd.left_behind():
+        client.failures.append(f"{client.log.client}: still watches what has ended")
 
 
 class _Crowd:
@@ -222,9 +224,13 @@ class _Crowd:
     def all_know(self, probes: Mapping[int, Client]) -> bool:
         """Whether everybody has come as far as a newcomer is told."""
         behind = any(client.position < probes[client.log.user].position for client in self.clients)
+        return not behind and not self.left_behind()
+
+    def left_behind(self) -> list[Client]:
+        """Who watches an operation that has ended."""
         ended = self.weather.ledger.endings
-        watched = [follower.clients[-1].log for follower in self.followers]
-        return not behind and not any((log.user, log.operation_id) in ended for log in watched)
+        watching = [follower.clients[-1] for follower in self.followers]
+        return [client for client in watching if (client.log.user, client.log.operation_id) in ended]
 
 
 def report(weather: Weather) -> str:

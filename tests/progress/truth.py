@@ -19,6 +19,7 @@ from wellnet_sse.progress.broker import (
     Wanted,
 )
 from wellnet_sse.progress.events import Cursor, Ending, Event, Record, Status, UserId
+from wellnet_sse.progress.operation import Operation
 
 AnyTask = asyncio.Task[Any] | None
 
@@ -166,6 +167,10 @@ class TroubledBroker(BrokerWrapper):
         reader = asyncio.current_task()
         self.states[reader] = StateAnswer(answer.cursor, expected, self.pages.get(reader, 0))
         return answer
+
+    async def operation(self, user_id: UserId, operation_id: str) -> tuple[Operation, Cursor] | None:
+        async with self._reading():
+            return await self.inner.operation(user_id, operation_id)
 
     async def _expected(self, wanted: Wanted) -> list[Record]:
         """The state out of the log alone; that operations end as they should is tested elsewhere."""
