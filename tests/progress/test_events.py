@@ -137,7 +137,7 @@ def test_an_ending_has_its_four_fields(outcome: Outcome, progress: int | None) -
 
 
 def test_a_record_is_encoded_once_for_all() -> None:
-    record = Record(Cursor("k3f9", 41), event("¡ñandú! \U0001f680"))
+    record = Record("k3f9", 41, event("¡ñandú! \U0001f680"))
     assert record.json is record.json
     assert record.json.decode() == record.event.json()
     assert "k3f9-41" in repr(record)

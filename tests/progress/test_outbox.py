@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.properties import CALM
-from wellnet_sse.progress.events import Cursor, Ending, Event, Outcome, Record, Status
+from wellnet_sse.progress.events import Ending, Event, Outcome, Record, Status
 from wellnet_sse.progress.outbox import LIMIT_BYTES, LIMIT_EVENTS, Outbox
 
 PENDING, IN_PROGRESS, COMPLETED, ERROR = Status
@@ -17,8 +17,8 @@ def record(
 ) -> Record:
     """A record whose message has `size` bytes; without a status it is an ending."""
     if status is None:
-        return Record(Cursor("k3f9", seq), Ending(operation, Outcome.COMPLETED, None, 0))
-    return Record(Cursor("k3f9", seq), Event(operation, step, status, "m" * size, None, 0))
+        return Record("k3f9", seq, Ending(operation, Outcome.COMPLETED, None, 0))
+    return Record("k3f9", seq, Event(operation, step, status, "m" * size, None, 0))
 
 
 def seqs(records: Sequence[Record] | Outbox) -> list[int]:

@@ -59,17 +59,19 @@ NASTY = [
 ]  # fmt: skip
 MESSAGES = st.lists(st.sampled_from(NASTY) | st.text(max_size=20), max_size=6).map("".join)
 NAMES = st.from_regex(r"[A-Za-z0-9._:-]{1,20}", fullmatch=True)
-CURSORS = st.builds(Cursor, st.from_regex(r"[A-Za-z0-9]{1,8}", fullmatch=True), st.integers(0, 10**12))
+EPOCHS = st.from_regex(r"[A-Za-z0-9]{1,8}", fullmatch=True)
+SEQS = st.integers(0, 10**12)
+CURSORS = st.builds(Cursor, EPOCHS, SEQS)
 PROGRESS = st.none() | st.integers(0, 100)
 TIMES = st.integers(0, 4_000_000_000_000)
 EVENTS = st.builds(Event, NAMES, NAMES, st.sampled_from(Status), MESSAGES, PROGRESS, TIMES)
 ENDINGS = st.builds(Ending, NAMES, st.sampled_from(Outcome), PROGRESS, TIMES)
-RECORDS = st.builds(Record, CURSORS, EVENTS | ENDINGS)
+RECORDS = st.builds(Record, EPOCHS, SEQS, EVENTS | ENDINGS)
 # As received: a header may carry any byte, which Python shows as a surrogate.
 RECEIVED = st.text(st.characters(codec="utf-8") | st.characters(categories=["Cs"]), max_size=20)
 GAPS = st.builds(Gap, RECEIVED, st.none() | CURSORS, st.none() | CURSORS)
 ITEMS = st.lists(
-    RECORDS | GAPS | st.builds(Live, CURSORS) | st.builds(Final, st.builds(Record, CURSORS, ENDINGS)),
+    RECORDS | GAPS | st.builds(Live, CURSORS) | st.builds(Final, st.builds(Record, EPOCHS, SEQS, ENDINGS)),
     max_size=8,
 )
 
@@ -196,7 +198,7 @@ def test_what_opens_and_closes_a_stream_is_read_as_it_was_meant(parser: EventSou
 def test_a_block_as_it_stands_in_the_protocol() -> None:
     event = Event("op", "a", Status.IN_PROGRESS, "Año", 33, 1_752_722_400_000)
     ending = Ending("op", Outcome.COMPLETED, 100, 1_752_722_400_000)
-    records = [Record(Cursor("k3f9", 41), event), Record(Cursor("k3f9", 42), ending)]
+    records = [Record("k3f9", 41, event), Record("k3f9", 42, ending)]
     assert wire.sse([*records, Live(Cursor("k3f9", 42))]).decode() == (
         'id: k3f9-41\ndata: {"operation_id":"op","step":"a","status":"in_progress","message":"Año",'
         '"progress":33,"timestamp":"2025-07-17T03:20:00.000Z"}\n\n'

@@ -19,8 +19,8 @@ class Activity:
     """
 
     def __init__(self) -> None:
-        self._active: dict[Place, tuple[int, Operation]] = {}
-        """When each was last moved to the end, and it: the oldest first, none moved after it was updated."""
+        self._active: dict[Place, Operation] = {}
+        """In the order of their `noted_ms`; none was noted after it was updated."""
         self._leases: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -28,32 +28,32 @@ class Activity:
 
     def note(self, user_id: UserId, operation: Operation) -> None:
         """Note the operation's new state."""
+        noted_ms, has_ended = operation.noted_ms, operation.outcome is not None
+        if noted_ms is not None and not has_ended and operation.updated_ms < noted_ms + ORDER_MS:
+            return
         place = (user_id, operation.operation_id)
-        if operation.outcome is not None:
-            self._active.pop(place, None)
-            return
-        known = self._active.get(place)
-        if known is not None and known[1] is operation and operation.updated_ms < known[0] + ORDER_MS:
-            return
-        self._active.pop(place, None)  # to the end
-        self._active[place] = (operation.updated_ms, operation)
+        self._active.pop(place, None)
+        operation.noted_ms = None
+        if not has_ended:
+            self._active[place] = operation  # to the end
+            operation.noted_ms = operation.updated_ms
 
     def forget(self, user_id: UserId) -> None:
         """Forget the user's operations."""
         for place in [place for place in self._active if place[0] == user_id]:
-            del self._active[place]
+            self._active.pop(place).noted_ms = None
 
     def longest_silent(self, limit: int) -> Sequence[tuple[UserId, Operation]]:
         """So many of them, oldest activity first."""
-        return [(user_id, one) for (user_id, _), (_, one) in islice(self._active.items(), limit)]
+        return [(user_id, one) for (user_id, _), one in islice(self._active.items(), limit)]
 
     def silent(self, before_ms: int, in_step_before_ms: int | None) -> Sequence[Place]:
         """Those with nothing running and no activity since then; see `Broker.silent`."""
         found = []
-        for place, (moved_ms, operation) in self._active.items():
-            if moved_ms > before_ms:
-                break
+        for place, operation in self._active.items():
             updated_ms = operation.updated_ms
+            if (operation.noted_ms or 0) > before_ms:
+                break
             if operation.runs or updated_ms > before_ms:
                 continue
             if in_step_before_ms is None or updated_ms <= in_step_before_ms or not operation.in_step:
@@ -72,7 +72,7 @@ class Activity:
         """The operations on which holders that are no longer alive work, and the runs of those."""
         self._leases = {holder: until_ms for holder, until_ms in self._leases.items() if until_ms > now_ms}
         found = []
-        for (user_id, operation_id), (_, operation) in self._active.items():
+        for (user_id, operation_id), operation in self._active.items():
             dead = [run.run_id for run in operation.runs.values() if run.holder not in self._leases]
             if dead:
                 found.append((user_id, operation_id, dead))

@@ -96,7 +96,7 @@ class MemoryBroker(Alone):
         for entry in entries:
             log.seq += 1
             operation.placed(entry, log.seq)
-            records.append(Record(Cursor(log.epoch, log.seq), entry))
+            records.append(Record(log.epoch, log.seq, entry))
         if created:
             log.operations[operation_id] = operation
             if log.floor:
@@ -205,9 +205,9 @@ class MemoryBroker(Alone):
 
     def _forget_records(self, log: _Log, count: int) -> None:
         for record in log.records[:count]:
-            log.floor = record.cursor.seq
+            log.floor = record.seq
             if record.event.operation_id in log.operations:
-                log.trimmed[record.event.operation_id] = record.cursor.seq
+                log.trimmed[record.event.operation_id] = record.seq
         del log.records[:count]
 
     def _records(self, log: _Log, operations: Sequence[Operation]) -> list[Record]:
@@ -215,7 +215,7 @@ class MemoryBroker(Alone):
             (step.seq, step.event) for one in operations for step in one.steps.values()
         ]
         placed += [(one.ending_seq, one.ending) for one in operations if one.outcome and one.ending]
-        return [Record(Cursor(log.epoch, seq), entry) for seq, entry in sorted(placed)]
+        return [Record(log.epoch, seq, entry) for seq, entry in sorted(placed)]
 
 
 def _is_wanted(operation: Operation, wanted: Wanted) -> bool:

@@ -76,10 +76,8 @@ class Audience:
         records, self._pending = self._pending, []
         if not records:
             return
-        items: Sequence[Item] = records
         is_final = self._final_ends and isinstance(records[-1].event, Ending)
-        if is_final:
-            items = [*records[:-1], Final(records[-1])]
+        items: Sequence[Item] = [*records[:-1], Final(records[-1])] if is_final else records
         encoded: dict[Encoder, bytes] = {}
         for subscription in self._direct:
             encode = subscription.encode

@@ -132,7 +132,7 @@ class Event(NamedTuple):
         """The documented message, compact, in the documented order of fields."""
         progress = "null" if self.progress is None else self.progress
         return (
-            f'{{"operation_id":"{self.operation_id}","step":"{self.step}","status":"{self.status}",'
+            f'{{"operation_id":"{self.operation_id}","step":"{self.step}","status":"{self.status!s}",'
             f'"message":{encode_basestring(self.message)},"progress":{progress},'
             f'"timestamp":"{timestamp(self.at_ms)}"}}'
         )
@@ -150,25 +150,32 @@ class Ending(NamedTuple):
         """The four fields of protocol §2, compact."""
         progress = "null" if self.progress is None else self.progress
         return (
-            f'{{"operation_id":"{self.operation_id}","outcome":"{self.outcome}",'
+            f'{{"operation_id":"{self.operation_id}","outcome":"{self.outcome!s}",'
             f'"progress":{progress},"timestamp":"{timestamp(self.at_ms)}"}}'
         )
 
 
 class Record:
-    """An entry of a user's log: an event or ending at its cursor, with its JSON made once.
+    """An entry of a user's log: an event or ending at its cursor, which is kept as `epoch` and `seq`.
 
-    `encodings` belongs to the transports: each keeps the bytes that it made of this record for replays under
-    its own key, so that all who read this history share them. None until one does.
+    There are as many of these as there is history, so they hold little: `json` is kept only once somebody
+    asked for it. `encodings` belongs to the transports: each keeps the bytes that it made of this record for
+    replays under its own key, so that all who read this history share them. None until one does.
     """
 
-    __slots__ = ("_json", "cursor", "encodings", "event")
+    __slots__ = ("_json", "encodings", "epoch", "event", "seq")
 
-    def __init__(self, cursor: Cursor, event: Event | Ending) -> None:
-        self.cursor = cursor
+    def __init__(self, epoch: str, seq: int, event: Event | Ending) -> None:
+        self.epoch = epoch
+        self.seq = seq
         self.event = event
         self.encodings: dict[str, bytes] | None = None
         self._json: bytes | None = None
+
+    @property
+    def cursor(self) -> Cursor:
+        """Its place."""
+        return Cursor(self.epoch, self.seq)
 
     @property
     def json(self) -> bytes:

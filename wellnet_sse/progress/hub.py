@@ -41,13 +41,15 @@ class Limits:
 class _Channel:
     """The readers of one user, and how far the live feed has come."""
 
-    __slots__ = ("_first_seq", "_newest", "all", "by_operation")
+    __slots__ = ("_epoch", "_first_seq", "_seq", "all", "by_operation")
 
     def __init__(self) -> None:
         self.all = Audience(final_ends=False)
         self.by_operation: dict[str, Audience] = {}
         self._first_seq = 0
-        self._newest: Cursor | None = None
+        self._epoch: str | None = None
+        """None before the first."""
+        self._seq = 0
 
     def __iter__(self) -> Iterator[Subscription]:
         yield from self.all
@@ -75,33 +77,32 @@ class _Channel:
 
     def is_level(self, cursor: Cursor) -> bool:
         """Whether the feed goes on from `cursor`: nothing lies between it and what was fed first."""
-        if self._newest is None:
-            self._first_seq, self._newest = cursor.seq + 1, cursor
-        elif self._newest.epoch != cursor.epoch:  # history is the truth: the feed starts anew from there
-            self._lose(epoch_changed=True)
-            self._first_seq, self._newest = cursor.seq + 1, cursor
+        if self._epoch != cursor.epoch:  # history is the truth: the feed starts anew from there
+            self._begin(cursor.epoch, cursor.seq + 1)
+            self._seq = cursor.seq
         return self._first_seq <= cursor.seq + 1
 
-    def admits(self, cursor: Cursor) -> bool:
-        """Move on to `cursor`, unless it was fed before; after a hole all readers go back to history."""
-        newest = self._newest
-        if newest is not None and cursor.epoch == newest.epoch:
-            if cursor.seq <= newest.seq:
+    def admits(self, record: Record) -> bool:
+        """Move on to the record, unless it was fed before; after a hole all readers go back to history."""
+        seq = record.seq
+        if record.epoch != self._epoch:
+            self._begin(record.epoch, seq)
+        elif seq != self._seq + 1:
+            if seq <= self._seq:
                 return False
-            if cursor.seq > newest.seq + 1:
-                self._first_seq = cursor.seq
-                self._lose(epoch_changed=False)
-        elif newest is None:
-            self._first_seq = cursor.seq
-        else:
-            self._first_seq = cursor.seq
-            self._lose(epoch_changed=True)
-        self._newest = cursor
+            self._first_seq = seq
+            self._lose()
+        self._seq = seq
         return True
 
-    def _lose(self, *, epoch_changed: bool) -> None:
+    def _begin(self, epoch: str, first_seq: int) -> None:
+        if self._epoch is not None:
+            self._lose()
+        self._epoch, self._first_seq = epoch, first_seq
+
+    def _lose(self) -> None:
         for subscription in self:
-            subscription.lost(epoch_changed=epoch_changed)
+            subscription.lost()
 
 
 class Hub:
@@ -124,6 +125,7 @@ class Hub:
         self.deliveries = 0
         """How many times one of them was offered to a reader."""
         self.delays = Delays()
+        self._noted_ms = 0
         self._conflated = 0
         broker.attach(self.publish)
 
@@ -209,18 +211,20 @@ class Hub:
     def publish(self, user_id: UserId, records: Sequence[Record]) -> None:
         """Offer the records to their readers. Synchronous, so no join or leave comes in between."""
         self.records += len(records)
-        if records:
-            self.delays.note(records[0].event.at_ms, self._clocks.wall_ms())
+        if records and (made_ms := records[0].event.at_ms) != self._noted_ms:
+            self._noted_ms = made_ms  # of what was made within a millisecond, one will do
+            self.delays.note(made_ms, self._clocks.wall_ms())
         channel = self._channels.get(user_id)
         if channel is None:
             return
         for record in records:
-            if channel.admits(record.cursor):
-                if channel.all:
+            if channel.admits(record):
+                if channel.all.readers:
                     self._tell(channel.all, record)
-                audience = channel.by_operation.get(record.event.operation_id)
-                if audience is not None:
-                    self._tell(audience, record)
+                if channel.by_operation:
+                    audience = channel.by_operation.get(record.event.operation_id)
+                    if audience is not None:
+                        self._tell(audience, record)
 
     def _tell(self, audience: Audience, record: Record) -> None:
         self.deliveries += audience.readers

@@ -22,6 +22,8 @@ from wellnet_sse.progress.step import Run, Step, begins_attempt
 
 Entry = Event | Ending
 
+PENDING, IN_PROGRESS, COMPLETED, ERROR = Status  # Python 3.11 looks members up slowly, and it is often
+
 PENDING_MESSAGE = "Pendiente"
 CANCELLED_MESSAGE = "Cancelado por el usuario"
 SILENT_MESSAGE = "Interrumpido: el paso {step} dejó de informar y no se sabe si terminó"
@@ -52,6 +54,8 @@ class Operation:
     ending: Ending | None = None
     """Its latest ending, also after a re-opening."""
     ending_seq: int = 0
+    noted_ms: int | None = field(default=None, compare=False)
+    """A broker's own: when an index of what is active last noted it; no part of its state."""
 
     @property
     def begun(self) -> bool:
@@ -66,7 +70,7 @@ class Operation:
     @property
     def in_step(self) -> bool:
         """Whether somebody is in the middle of a step."""
-        return any(step.event.status is Status.IN_PROGRESS for step in self.steps.values())
+        return any(step.event.status is IN_PROGRESS for step in self.steps.values())
 
     @property
     def progress(self) -> int | None:
@@ -108,19 +112,19 @@ class Operation:
         current = self.steps.get(step)
         if current is None:
             self._check_room(1)
-            attempt, floor, declared = 1, 0, status is Status.PENDING
+            attempt, floor, declared = 1, 0, status is PENDING
         else:
             before = current.event.status
-            if before is Status.COMPLETED and status is not Status.PENDING:
+            if before is COMPLETED and status is not PENDING:
                 raise StepCompletedError(f"El paso {step} ya está completado")
             attempt, floor, declared = current.attempt, current.floor, current.declared
             if begins_attempt(before, status):
                 attempt, floor = attempt + 1, 0
-        if status is Status.ERROR:
+        if status is ERROR:
             progress = 0
         elif progress is None:
-            progress = 100 if status is Status.COMPLETED else None
-        if progress is not None and status is not Status.ERROR:
+            progress = 100 if status is COMPLETED else None
+        if progress is not None and status is not ERROR:
             progress = floor = max(progress, floor)
         event = Event(self.operation_id, step, status, message, progress, at_ms)
         if self.outcome is not None:
@@ -131,10 +135,10 @@ class Operation:
         else:
             current.timed(at_ms, is_new_attempt=attempt != current.attempt)
             current.event, current.attempt, current.floor, current.run = event, attempt, floor, run_id
-        if current.began_ms is None and status is Status.IN_PROGRESS:
+        if current.began_ms is None and status is IN_PROGRESS:
             current.began_ms = at_ms
         current.place = place or current.place
-        if status is Status.COMPLETED and not self.runs:
+        if status is COMPLETED and not self.runs:
             return (event, *self._end_if_due(at_ms))
         return (event,)
 
@@ -158,7 +162,7 @@ class Operation:
         entries = [
             self._fail_step(at_ms, name, CANCELLED_MESSAGE)
             for name, step in self.steps.items()
-            if step.event.status is Status.IN_PROGRESS and step.run not in self.runs
+            if step.event.status is IN_PROGRESS and step.run not in self.runs
         ]
         return (*entries, *self._end_if_due(at_ms))
 
@@ -207,9 +211,9 @@ class Operation:
         run.step = step
         if current is None:
             return ()
-        if current.event.status is Status.COMPLETED:
+        if current.event.status is COMPLETED:
             return self.update(
-                at_ms, step=step, status=Status.PENDING, message=PENDING_MESSAGE, progress=0, run_id=run_id
+                at_ms, step=step, status=PENDING, message=PENDING_MESSAGE, progress=0, run_id=run_id
             )
         current.run = run_id
         return ()
@@ -226,7 +230,7 @@ class Operation:
             self._fail_step(at_ms, name, failure)
             for name, step in self.steps.items()
             if failure is not None and self.outcome is None
-            if step.run == run_id and step.event.status is Status.IN_PROGRESS
+            if step.run == run_id and step.event.status is IN_PROGRESS
         ]
         self.closing = self.closing or run.ends
         self.failed = self.failed or failure is not None
@@ -249,7 +253,7 @@ class Operation:
                 dead.append(run)
             del self.runs[run.run_id]
         ids = {run.run_id for run in dead}
-        hit = [n for n, s in self.steps.items() if s.run in ids and s.event.status is Status.IN_PROGRESS]
+        hit = [n for n, s in self.steps.items() if s.run in ids and s.event.status is IN_PROGRESS]
         if self.outcome is not None and hit:
             self._reopen()  # another run's death ended it, and nothing was said of these steps
         if not dead or self.outcome is not None:
@@ -271,7 +275,7 @@ class Operation:
         if not self.begun or self.outcome is not None or self.runs:
             return ()
         silent_ms = at_ms - self.updated_ms
-        running = [n for n, step in self.steps.items() if step.event.status is Status.IN_PROGRESS]
+        running = [n for n, step in self.steps.items() if step.event.status is IN_PROGRESS]
         if running:
             if silent_ms < silence_ms:
                 return ()
@@ -306,8 +310,9 @@ class Operation:
         return run
 
     def _admit(self, step: str, run_id: str | None) -> None:
-        if run_id is None or self._run(run_id).step != step:
-            self._check_not_cancelled()  # a step that runs may finish, cancelled or not
+        is_in_hand = run_id is not None and self._run(run_id).step == step
+        if self.cancelling and not is_in_hand:  # a step that runs may finish, cancelled or not
+            self._check_not_cancelled()
 
     def step_in_hand(self, run: Run) -> str | None:
         """The step that a run is at: the one it entered, or before the first and between two the next."""
@@ -320,7 +325,7 @@ class Operation:
         self._check_room(len(new))
         entries: list[Entry] = []
         for name in new:
-            event = Event(self.operation_id, name, Status.PENDING, PENDING_MESSAGE, 0, at_ms)
+            event = Event(self.operation_id, name, PENDING, PENDING_MESSAGE, 0, at_ms)
             self.steps[name] = Step(event, declared=True)
             entries.append(event)
         return entries
@@ -338,7 +343,7 @@ class Operation:
             raise TooManyStepsError(f"Una operación tiene como máximo {MAX_STEPS} pasos")
 
     def _fail_step(self, at_ms: int, name: str, message: str) -> Event:
-        event = Event(self.operation_id, name, Status.ERROR, message, 0, at_ms)
+        event = Event(self.operation_id, name, ERROR, message, 0, at_ms)
         current = self.steps.get(name)
         if current is None:
             self.steps[name] = Step(event, declared=False)
@@ -355,15 +360,15 @@ class Operation:
         return ()
 
     def _is_completed(self, name: str) -> bool:
-        return name in self.steps and self.steps[name].event.status is Status.COMPLETED
+        return name in self.steps and self.steps[name].event.status is COMPLETED
 
     def _all_completed(self) -> bool:
-        return all(step.event.status is Status.COMPLETED for step in self.steps.values())
+        return all(step.event.status is COMPLETED for step in self.steps.values())
 
     def _outcome(self, otherwise: Outcome) -> Outcome:
         if self.cancelling:
             return Outcome.CANCELLED
-        if self.failed or any(step.event.status is Status.ERROR for step in self.steps.values()):
+        if self.failed or any(step.event.status is ERROR for step in self.steps.values()):
             return Outcome.FAILED
         return Outcome.COMPLETED if self.steps and self._all_completed() else otherwise
 

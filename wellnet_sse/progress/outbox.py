@@ -47,7 +47,7 @@ class Outbox:
             self._conflate_with(record)
         if not self._has_room(record):
             return False
-        self._records[record.cursor.seq] = record
+        self._records[record.seq] = record
         self._bytes += len(record.json)
         return True
 
@@ -64,7 +64,7 @@ class Outbox:
                 break
             taken.append(record)
         for record in taken:
-            del self._records[record.cursor.seq]
+            del self._records[record.seq]
             self._bytes -= len(record.json)
         self._newest = None
         return taken
@@ -105,4 +105,4 @@ class Outbox:
         if old is not None and (dropped := self._records.pop(old, None)) is not None:
             self._bytes -= len(dropped.json)
             self.conflated += 1
-        self._newest[key] = record.cursor.seq
+        self._newest[key] = record.seq

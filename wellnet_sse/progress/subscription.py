@@ -58,8 +58,8 @@ class Subscription:
     """
 
     __slots__ = (
-        "_beat", "_broker", "_clocks", "_cursor", "_expected", "_finished", "_floor", "_home", "_joining",
-        "_level", "_overflowed", "_parks", "_position", "_recent_ms", "_sink", "_tell_live", "_waker",
+        "_beat", "_broker", "_clocks", "_cursor", "_epoch", "_expected", "_finished", "_home", "_joining",
+        "_level", "_overflowed", "_parks", "_recent_ms", "_seq", "_sink", "_tell_live", "_waker",
         "_was_empty", "abort", "closed_at", "encode", "expires_ms", "handed_at", "handing", "on_wake",
         "opened_ms", "operation_id", "outbox", "parked", "reason", "taken_at", "user_id", "via",
     )  # fmt: skip
@@ -116,8 +116,9 @@ class Subscription:
         self._clocks = clocks
         self._cursor = cursor or None
         self._recent_ms = recent_ms
-        self._position: Cursor | None = None
-        self._floor = 0
+        self._epoch: str | None = None
+        """With `_seq` the place up to which it was told everything; None before the first."""
+        self._seq = 0
         self._joining = True
         self._tell_live = True
         self._overflowed = False
@@ -136,7 +137,7 @@ class Subscription:
 
     def offer(self, record: Record) -> None:
         """Take a live record in; never waits. A reader for whom there is no room is closed as slow."""
-        if self.reason is not None or record.cursor.seq <= self._floor:
+        if self.reason is not None or (record.seq <= self._seq and record.epoch == self._epoch):
             return
         if self.outbox.offer(record):
             self._wake()
@@ -148,31 +149,29 @@ class Subscription:
 
     def write(self, records: Sequence[Record], data: bytes, now: float, *, is_final: bool) -> None:
         """Write live records that are already encoded, if there is room; else take them in as offered."""
-        sink, last = self._sink, records[-1].cursor
+        sink, size = self._sink, len(data)
         if (
             sink is None
             or not self._level
-            or records[0].cursor.seq <= self._floor
-            or sink.buffered() + len(data) > BUFFER_BYTES
+            or records[0].seq <= self._seq
+            or sink.buffered() + size > BUFFER_BYTES
         ):
             for record in records:
                 self.offer(record)
             return
-        if data:
+        if size:
             sink.write(data)
-            self._expected += len(data)
+            self._expected += size
             self.handed_at = now
-        self._position, self._floor = last, last.seq
+        self._seq = records[-1].seq
         if is_final:
             self._finished = True
             self._wake()
 
-    def lost(self, *, epoch_changed: bool) -> None:
+    def lost(self) -> None:
         """The live feed has a hole: read history again from the last record that was handed over."""
         self.outbox.clear()
         self._joining = True
-        if epoch_changed:
-            self._floor = 0
         self._wake()
 
     def close(self, reason: CloseReason) -> None:
@@ -253,8 +252,7 @@ class Subscription:
                     self._beat = False
                     return ()
             elif records := self.outbox.take(PIECE_BYTES):
-                self._position = records[-1].cursor
-                self._floor = self._position.seq
+                self._epoch, self._seq = records[-1].cursor
                 return self._items(records, more=len(self.outbox) > 0)
             elif self.reason is not None:
                 return None
@@ -278,7 +276,10 @@ class Subscription:
     async def _catch_up(self) -> Sequence[Item]:
         """One step from where the reader is towards the newest; perhaps nothing to tell."""
         try:
-            position = self._position or Cursor.parse(self._cursor or "")
+            if self._epoch is not None:
+                position: Cursor | None = Cursor(self._epoch, self._seq)
+            else:
+                position = Cursor.parse(self._cursor or "")
             if position is None:
                 return await self._begin()
             page = await self._broker.since(self.user_id, position, operation_id=self.operation_id)
@@ -296,7 +297,7 @@ class Subscription:
         records, upto = page.records, page.upto
         if not level and self.operation_id is not None and records and isinstance(records[-1].event, Ending):
             # Whether it is the final one is known with what follows: it is read again with that.
-            records, upto = records[:-1], upto._replace(seq=records[-1].cursor.seq - 1)
+            records, upto = records[:-1], upto._replace(seq=records[-1].seq - 1)
         self._stand_at(upto)
         items = self._items(records, more=not level or len(self.outbox) > 0)
         if level and self._tell_live and not (items and isinstance(items[-1], Final)):
@@ -333,17 +334,15 @@ class Subscription:
 
     async def _state(self, wanted: Wanted) -> list[Item]:
         state = await self._broker.state(self.user_id, wanted)
-        told, records = self._position, state.records
-        if told is not None and told.epoch == state.cursor.epoch:
+        records = state.records
+        if self._epoch == state.cursor.epoch:
             # Ids rise on a connection: what it has told before is not told again.
-            records = [record for record in records if record.cursor.seq > told.seq]
-        self._floor = 0
+            records = [record for record in records if record.seq > self._seq]
         self._stand_at(state.cursor)
         return self._items(records, more=not state.ended)
 
     def _stand_at(self, cursor: Cursor) -> None:
-        self._position = cursor
-        self._floor = cursor.seq
+        self._epoch, self._seq = cursor
         self.outbox.drop_through(cursor.seq)
 
     def _items(self, records: Sequence[Record], *, more: bool) -> list[Item]:

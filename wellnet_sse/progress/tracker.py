@@ -127,7 +127,8 @@ class Progress:
         def change(operation: Operation, at_ms: int) -> Sequence[Entry]:
             return operation.update(at_ms, step=step, status=status, message=message, progress=progress)
 
-        appended = await self._append(user_id, operation_id, change, key=key)
+        append = self._append if status is Status.COMPLETED else self.broker.append
+        appended = await append(user_id, operation_id, change, key=key)
         if appended.cursor is None:
             raise RuntimeError("an update adds an entry")
         return appended.cursor

@@ -36,7 +36,7 @@ def sse_close(reason: CloseReason) -> bytes:
 
 def sse(items: Sequence[Item]) -> bytes:
     """The blocks of `items`; a comment where there are none."""
-    return b"".join(map(_kept_sse_item, items)) or SSE_COMMENT
+    return b"".join([_kept(item, "sse", _sse_item) for item in items]) or SSE_COMMENT
 
 
 def chunk(body: bytes) -> bytes:
@@ -46,45 +46,35 @@ def chunk(body: bytes) -> bytes:
 
 def sse_chunk(items: Sequence[Item]) -> bytes:
     """The blocks of `items` as one chunk."""
-    return chunk(b"".join(map(_sse_item, items)) or SSE_COMMENT)
+    return chunk("".join(map(_sse_item, items)).encode() or SSE_COMMENT)
 
 
-def _kept_sse_item(item: Item) -> bytes:
-    return _kept(item, "sse", _sse_item) if isinstance(item, Record) else _sse_item(item)
-
-
-def _sse_item(item: Item) -> bytes:
+def _sse_item(item: Item) -> str:
     if isinstance(item, Record):
-        if isinstance(item.event, Event):
-            return b"id: %b\ndata: %b\n\n" % (_id(item), item.json)
-        return b"event: operation\nid: %b\ndata: %b\n\n" % (_id(item), item.json)
+        event = item.event
+        if isinstance(event, Event):
+            return f"id: {item.epoch}-{item.seq}\ndata: {event.json()}\n\n"
+        return f"event: operation\nid: {item.epoch}-{item.seq}\ndata: {event.json()}\n\n"
     if isinstance(item, Live):
-        return b"event: live\nid: %b\ndata: {}\n\n" % str(item.cursor).encode()
+        return f"event: live\nid: {item.cursor}\ndata: {{}}\n\n"
     if isinstance(item, Final):
-        return b"event: end\nid: %b\ndata: %b\n\n" % (_id(item.record), item.record.json)
-    return b"event: gap\ndata: %b\n\n" % _gap(item).encode()
+        return f"event: end\nid: {item.record.cursor}\ndata: {item.record.event.json()}\n\n"
+    return f"event: gap\ndata: {_gap(item)}\n\n"
 
 
 def documented(items: Sequence[Item]) -> list[str]:
     """The messages of the documented dialect: progress events, the six fields, and nothing else."""
-    return [
-        item.json.decode() for item in items if isinstance(item, Record) and isinstance(item.event, Event)
-    ]
+    return [item.event.json() for item in items if isinstance(item, Record) and isinstance(item.event, Event)]
 
 
 def documented_frames(items: Sequence[Item]) -> bytes:
     """The same as WebSocket frames."""
-    return b"".join(
-        [frame(item.json) for item in items if isinstance(item, Record) and isinstance(item.event, Event)]
-    )
+    return b"".join(map(frame, documented(items)))
 
 
 def v2(items: Sequence[Item]) -> list[str]:
     """The messages of `wellnet.progress.v2`, one to one with the stream of all operations."""
-    return [
-        (_kept(item, "v2", _v2_item) if isinstance(item, Record) else _v2_item(item)).decode()
-        for item in items
-    ]
+    return [_kept(item, "v2", _v2_item).decode() for item in items]
 
 
 def v2_frames(items: Sequence[Item]) -> bytes:
@@ -92,8 +82,9 @@ def v2_frames(items: Sequence[Item]) -> bytes:
     return b"".join([frame(_v2_item(item)) for item in items])
 
 
-def frame(message: bytes) -> bytes:
+def frame(text: str) -> bytes:
     """A text message as a server's whole frame: final, not masked (RFC 6455 §5.2)."""
+    message = text.encode()
     size = len(message)
     if size < 126:
         return b"\x81%c%b" % (size, message)
@@ -102,24 +93,26 @@ def frame(message: bytes) -> bytes:
     return b"\x81\x7f%b%b" % (size.to_bytes(8), message)
 
 
-def _kept(record: Record, key: str, encode: Callable[[Record], bytes]) -> bytes:
-    kept = record.encodings
+def _kept(item: Item, key: str, encode: Callable[[Item], str]) -> bytes:
+    if not isinstance(item, Record):
+        return encode(item).encode()
+    kept = item.encodings
     if kept is None:
-        kept = record.encodings = {}
+        kept = item.encodings = {}
     made = kept.get(key)
     if made is None:
-        made = kept[key] = encode(record)
+        made = kept[key] = encode(item).encode()
     return made
 
 
-def _v2_item(item: Item) -> bytes:
+def _v2_item(item: Item) -> str:
     if isinstance(item, Live):
-        return b'{"event":"live","id":"%b","data":{}}' % str(item.cursor).encode()
+        return f'{{"event":"live","id":"{item.cursor}","data":{{}}}}'
     if isinstance(item, Gap):
-        return b'{"event":"gap","id":null,"data":%b}' % _gap(item).encode()
+        return f'{{"event":"gap","id":null,"data":{_gap(item)}}}'
     record = item.record if isinstance(item, Final) else item
-    event = b"progress" if isinstance(record.event, Event) else b"operation"
-    return b'{"event":"%b","id":"%b","data":%b}' % (event, _id(record), record.json)
+    event = "progress" if isinstance(record.event, Event) else "operation"
+    return f'{{"event":"{event}","id":"{record.epoch}-{record.seq}","data":{record.event.json()}}}'
 
 
 def v2_close(reason: CloseReason) -> str:
@@ -134,10 +127,6 @@ def v2_error(error: WellnetError) -> str:
         ensure_ascii=False,
         separators=(",", ":"),
     )
-
-
-def _id(record: Record) -> bytes:
-    return str(record.cursor).encode()
 
 
 def _gap(gap: Gap) -> str:

@@ -271,7 +271,7 @@ class SqlBroker(Alone):
             if operation.outcome is not None and operation.ending is not None:
                 placed.append((operation.ending_seq, operation.ending))
         epoch = self._epoch_of(user_id)
-        records = [Record(Cursor(epoch, seq), entry) for seq, entry in sorted(placed)]
+        records = [Record(epoch, seq, entry) for seq, entry in sorted(placed)]
         ended = one and bool(operations) and operations[0].outcome is not None
         return State(records, Cursor(epoch, known.seq), ended)
 

@@ -32,9 +32,9 @@ class Known:
         """The records after `seq`; None where they do not all stand in the tail."""
         if seq >= self.seq:
             return ()
-        if not self.tail or self.tail[0].cursor.seq > seq + 1:
+        if not self.tail or self.tail[0].seq > seq + 1:
             return None
-        return [record for record in self.tail if record.cursor.seq > seq]
+        return [record for record in self.tail if record.seq > seq]
 
 
 class Cache:
@@ -101,7 +101,7 @@ class Cache:
         """Take over records that were just committed."""
         if records:
             known = self._users[user_id]
-            known.seq = records[-1].cursor.seq
+            known.seq = records[-1].seq
             known.tail.extend(records)
 
     def trimmed(self, user_id: UserId, floor: int, last_of_operation: dict[str, int]) -> None:

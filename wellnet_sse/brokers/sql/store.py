@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from wellnet_sse.brokers.sql.tables import entries, keys, operations, users
 from wellnet_sse.progress.codec import dump, load
-from wellnet_sse.progress.events import Cursor, Ending, Event, Outcome, Record, Status, UserId
+from wellnet_sse.progress.events import Ending, Event, Outcome, Record, Status, UserId
 from wellnet_sse.progress.operation import Entry, Operation
 from wellnet_sse.storage.database import Database
 
@@ -48,7 +48,7 @@ class Writes:
             of_kind = (entry.step, entry.status.value, encode_basestring(entry.message))
         else:
             of_kind = (None, entry.outcome.value, None)
-        place = (user_id, record.cursor.seq, entry.operation_id)
+        place = (user_id, record.seq, entry.operation_id)
         self.entries.append((*place, *of_kind, entry.progress, entry.at_ms))
 
     def add_operation(self, user_id: UserId, operation: Operation, trimmed_seq: int) -> None:
@@ -166,7 +166,7 @@ class Store:
         if operation_id is not None:
             wanted = wanted.where(entries.c.operation_id == operation_id)
         rows = await self._rows(wanted.order_by(entries.c.seq).limit(limit))
-        return [Record(Cursor(epoch, row.seq), _entry(row)) for row in rows]
+        return [Record(epoch, row.seq, _entry(row)) for row in rows]
 
     async def key_uses(self, named: Collection[tuple[UserId, str]]) -> dict[tuple[UserId, str], KeyUse]:
         """What these idempotency keys were used for, as far as they were."""

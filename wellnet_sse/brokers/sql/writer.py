@@ -62,18 +62,18 @@ class _Stage:
             return Appended((), created=False)
         mine = self.records.setdefault(request.user_id, [])
         known = self.cache.get(request.user_id, self.now_ms)
-        seq = mine[-1].cursor.seq if mine else known.seq if known else 0
+        seq = mine[-1].seq if mine else known.seq if known else 0
         epoch = epoch_of(self.epoch, request.user_id)
-        records = [Record(Cursor(epoch, seq + n), entry) for n, entry in enumerate(entries, 1)]
+        records = [Record(epoch, seq + n, entry) for n, entry in enumerate(entries, 1)]
         for record in records:
-            operation.placed(record.event, record.cursor.seq)
+            operation.placed(record.event, record.seq)
         mine += records
         known_operation = known.operations.get(request.operation_id) if known else None
         if entries or known_operation is None or operation != known_operation.operation:
             self.operations[place] = operation
         appended = Appended(records, created, records[0].cursor if records else None)
         if request.key is not None:
-            use = KeyUse(request.key.fingerprint, None if not records else records[0].cursor.seq)
+            use = KeyUse(request.key.fingerprint, None if not records else records[0].seq)
             self.keys[(request.user_id, request.key.key)] = use
             self.new_keys.add((request.user_id, request.key.key))
         return appended
@@ -104,7 +104,7 @@ class _Stage:
             for record in records:
                 writes.add_entry(user_id, record)
             if records:
-                writes.add_user(user_id, records[-1].cursor.seq)
+                writes.add_user(user_id, records[-1].seq)
         for (user_id, _), operation in self.operations.items():
             trimmed_seq = self.cache.trimmed_seq(user_id, operation.operation_id)
             writes.add_operation(user_id, operation, trimmed_seq)

@@ -154,7 +154,7 @@ class ValkeyBroker:
             placed += [(step.seq, step.event) for step in operation.steps.values()]
             if operation.outcome is not None and operation.ending is not None:
                 placed.append((operation.ending_seq, operation.ending))
-        records = [Record(newest._replace(seq=seq), entry) for seq, entry in sorted(placed)]
+        records = [Record(newest.epoch, seq, entry) for seq, entry in sorted(placed)]
         one = wanted.operation_id is not None
         return State(records, newest, one and bool(operations) and operations[0].outcome is not None)
 

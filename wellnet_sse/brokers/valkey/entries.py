@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from wellnet_sse.progress.codec import load
-from wellnet_sse.progress.events import Cursor, Ending, Event, Outcome, Record, Status
+from wellnet_sse.progress.events import Ending, Event, Outcome, Record, Status
 from wellnet_sse.progress.operation import Entry, Operation
 
 
@@ -45,8 +45,7 @@ def load_entry(text: bytes) -> Entry:
 def load_records(epoch: str, pairs: Sequence[bytes]) -> list[Record]:
     """Records out of places and entries in turn."""
     return [
-        Record(Cursor(epoch, int(seq)), load_entry(text))
-        for seq, text in zip(pairs[::2], pairs[1::2], strict=True)
+        Record(epoch, int(seq), load_entry(text)) for seq, text in zip(pairs[::2], pairs[1::2], strict=True)
     ]
 
 

@@ -146,7 +146,7 @@ class Watches:
         if fed is not None and fed.epoch == epoch and newest.seq <= fed.seq:
             return  # our own, most of the time
         self._heads.note(user_id, newest, mark)
-        self._offer(watch, [Record(Cursor(epoch, seq + n), load_entry(text)) for n, text in enumerate(texts)])
+        self._offer(watch, [Record(epoch, seq + n, load_entry(text)) for n, text in enumerate(texts)])
 
     def _offer(self, watch: Watch, records: Sequence[Record]) -> None:
         """Feed what follows, hold what comes too early, pass over what was fed."""
@@ -157,15 +157,15 @@ class Watches:
             self._catch_up(watch, LATE_SECONDS)
             return
         if fed is not None and fed.epoch == first.epoch:
-            records = [record for record in records if record.cursor.seq > fed.seq]
+            records = [record for record in records if record.seq > fed.seq]
         self._feed(watch, records)
         while watch.held and watch.fed is not None:
             follower = min(watch.held)
             if follower > watch.fed.seq + 1:
                 return
             held = watch.held.pop(follower)
-            if held[0].cursor.epoch == watch.fed.epoch:
-                self._feed(watch, [record for record in held if record.cursor.seq > watch.fed.seq])
+            if held[0].epoch == watch.fed.epoch:
+                self._feed(watch, [record for record in held if record.seq > watch.fed.seq])
 
     def _feed(self, watch: Watch, records: Sequence[Record]) -> None:
         if records:

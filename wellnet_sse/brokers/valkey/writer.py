@@ -25,7 +25,7 @@ from wellnet_sse.brokers.valkey.request import Judged, Request, Terms, arguments
 from wellnet_sse.brokers.valkey.shards import AwayError, RefusedError, Reply
 from wellnet_sse.errors import UnavailableError, UnprocessableError
 from wellnet_sse.progress.broker import Appended, Change, IdempotencyKey
-from wellnet_sse.progress.events import Cursor, Record, UserId
+from wellnet_sse.progress.events import Record, UserId
 
 log = logging.getLogger(__name__)
 
@@ -196,7 +196,7 @@ class Writer:
         self.opened += (judged.operation.outcome is None) - (
             judged.before is not None and judged.before.outcome is None
         )
-        records = [Record(Cursor(epoch, base + n), entry) for n, entry in enumerate(judged.entries, 1)]
+        records = [Record(epoch, base + n, entry) for n, entry in enumerate(judged.entries, 1)]
         self._written(request, records, created=kept.operation is None)
         return False
 
