@@ -96,25 +96,6 @@ async def test_a_locked_database_refuses_to_write_and_serves_again_once_it_is_fr
     assert await names(file_database) == ["first", "third"]
 
 
-async def test_a_migration_of_a_locked_database_is_unavailable(open_database: Open, path: Path) -> None:
-    database = open_database(f"sqlite:///{path}")
-    Pragmas(database)
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(UnavailableError):
-            await database.migrate()
-        other.execute("ROLLBACK")
-        await database.migrate()
-
-
-@pytest.mark.usefixtures("pragmas")
-async def test_where_nothing_is_to_migrate_no_lock_is_waited_for(
-    file_database: Database, other: sqlite3.Connection
-) -> None:
-    other.execute("BEGIN IMMEDIATE")
-    await file_database.migrate()
-
-
 async def test_writers_of_one_process_queue_instead_of_finding_each_other_in_the_way(
     file_database: Database, pragmas: Pragmas
 ) -> None:
