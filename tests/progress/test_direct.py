@@ -13,8 +13,9 @@ from wellnet_sse.brokers.memory import MemoryBroker
 from wellnet_sse.progress.events import Status
 from wellnet_sse.progress.hub import Hub
 from wellnet_sse.progress.items import CloseReason, Final, Item
+from wellnet_sse.progress.level import BUFFER_BYTES
 from wellnet_sse.progress.operation import Operation
-from wellnet_sse.progress.subscription import BUFFER_BYTES, Subscription
+from wellnet_sse.progress.subscription import Subscription
 
 ERROR = Status.ERROR
 

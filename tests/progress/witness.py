@@ -7,7 +7,8 @@ from tests.progress.truth import StateAnswer, TroubledBroker
 from wellnet_sse.progress.broker import Gap
 from wellnet_sse.progress.events import Cursor, Ending, Record
 from wellnet_sse.progress.items import Final, Item, Live
-from wellnet_sse.progress.subscription import BUFFER_BYTES, Subscription
+from wellnet_sse.progress.level import BUFFER_BYTES
+from wellnet_sse.progress.subscription import Subscription
 
 EVENTS = 6
 BYTES = 4000

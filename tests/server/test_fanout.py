@@ -14,7 +14,7 @@ from tests.server.peer import TEXT, Peer, masked, request
 from wellnet_sse.app import services
 from wellnet_sse.progress.events import Status, UserId
 from wellnet_sse.progress.items import Item
-from wellnet_sse.progress.subscription import Subscription
+from wellnet_sse.server.direct import DirectWriter
 from wellnet_sse.transports import wire
 
 USER = UserId(7)
@@ -63,7 +63,7 @@ def readers(server: Inside, app: Quart) -> Iterator[dict[str, list[Peer]]]:
 
 def direct_readers(app: Quart) -> int:
     channel = services(app).progress.hub._channels.get(USER)
-    return 0 if channel is None else len(channel.all._direct)
+    return 0 if channel is None else channel.all.readers - len(channel.all._others)
 
 
 def messages_in(chunk: bytes) -> list[str]:
@@ -120,16 +120,16 @@ def test_a_lone_event_is_one_write_and_a_burst_is_few() -> None:
 def test_under_load_a_reader_is_written_to_once_a_tick(monkeypatch: pytest.MonkeyPatch) -> None:
     written: Counter[int] = Counter()
     flushes = Counter[str]()
-    write = Subscription.write
+    write = DirectWriter.write
 
-    def counted(self: Subscription, *arguments: object, **options: object) -> None:
+    def counted(self: DirectWriter, data: bytes) -> None:
         written[id(self)] += 1
-        write(self, *arguments, **options)  # type: ignore[arg-type]  # as they came
+        write(self, data)
 
     with application(streams_per_user=100) as (server, app), readers(server, app) as peers:
         hub = services(app).progress.hub
         flush = hub._flush
-        monkeypatch.setattr(Subscription, "write", counted)
+        monkeypatch.setattr(DirectWriter, "write", counted)
         monkeypatch.setattr(hub, "_flush", lambda: (flushes.update(["all"]), flush()))
         server.run(publish(app, 200))
         for peer in peers["sse"]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from wellnet_sse.progress.events import Ending, Record
 from wellnet_sse.progress.items import Encoder, Final, Item
+from wellnet_sse.progress.level import Level
 from wellnet_sse.progress.subscription import Subscription
 
 log = logging.getLogger(__name__)
@@ -18,11 +19,13 @@ class Audience:
     are offered each record at once, and take it from their own outbox.
     """
 
-    __slots__ = ("_direct", "_final_ends", "_others", "_pending", "readers")
+    __slots__ = ("_comers", "_final_ends", "_levels", "_others", "_pending", "readers")
 
     def __init__(self, *, final_ends: bool) -> None:
         """`final_ends`: an ending that nothing follows is the last they are told."""
-        self._direct: set[Subscription] = set()
+        self._levels: dict[Encoder, Level] = {}
+        self._comers: set[Subscription] = set()
+        """Those who are to be written to directly, but may have been told of what is pending."""
         self._others: set[Subscription] = set()
         self._pending: list[Record] = []
         self._final_ends = final_ends
@@ -30,7 +33,9 @@ class Audience:
         """How many there are."""
 
     def __iter__(self) -> Iterator[Subscription]:
-        yield from self._direct
+        for level in self._levels.values():
+            yield from level
+        yield from self._comers
         yield from self._others
 
     def __bool__(self) -> bool:
@@ -43,29 +48,36 @@ class Audience:
 
     def leave(self, subscription: Subscription) -> None:
         """Offer it nothing more."""
-        self._direct.discard(subscription)
+        self._remove(subscription)
         self._others.discard(subscription)
         self.readers -= 1
 
     def go_direct(self, subscription: Subscription) -> None:
         """Write to it directly from now on. What it was offered before, it passes over."""
         self._others.discard(subscription)
-        self._direct.add(subscription)
+        self._comers.add(subscription)
 
     def stop_direct(self, subscription: Subscription) -> None:
         """Offer it again, what is pending first."""
-        if subscription in self._direct:
-            self._direct.discard(subscription)
-            self._others.add(subscription)
-            for record in self._pending:
-                subscription.offer(record)
+        self._remove(subscription)
+        self._others.add(subscription)
+        for record in self._pending:
+            subscription.offer(record)
+
+    def _remove(self, subscription: Subscription) -> None:
+        self._comers.discard(subscription)
+        level = self._levels.get(subscription.encode)
+        if level is not None and subscription in level:
+            level.leave(subscription)
+            if not level:
+                del self._levels[level.encode]
 
     def publish(self, record: Record) -> bool:
         """Let the readers have it; whether a flush has become due."""
         if self._others:
             for subscription in self._others:
                 subscription.offer(record)
-        if not self._direct:
+        if not (self._levels or self._comers):
             return False
         pending = self._pending
         pending.append(record)
@@ -76,17 +88,37 @@ class Audience:
         records, self._pending = self._pending, []
         if not records:
             return
+        if self._comers:
+            self._place_comers(records)
         is_final = self._final_ends and isinstance(records[-1].event, Ending)
         items: Sequence[Item] = [*records[:-1], Final(records[-1])] if is_final else records
-        encoded: dict[Encoder, bytes] = {}
-        for subscription in self._direct:
-            encode = subscription.encode
+        for level in tuple(self._levels.values()):
             try:
-                data = encoded.get(encode)
-                if data is None:
-                    data = encoded[encode] = encode(items)
-                subscription.write(records, data, now, is_final=is_final)
-            except Exception:  # one connection's fault must not take the event from the readers after it
-                log.exception("reader_failed", extra={"user_id": subscription.user_id})
-                if subscription.abort is not None:
-                    subscription.abort()
+                data = level.encode(items)
+            except Exception:  # what cannot be encoded must not pass for told
+                log.exception("readers_failed")
+                for subscription in tuple(level):
+                    subscription.fail()
+                continue
+            for subscription in level.without_room(len(data)):
+                _offer(subscription, records)  # which takes it off the level
+            level.write(data, records[-1].seq, now)
+            if is_final:
+                for subscription in tuple(level):
+                    subscription.finish()
+
+    def _place_comers(self, records: Sequence[Record]) -> None:
+        for subscription in tuple(self._comers):
+            if subscription.sink is None or subscription.seq >= records[0].seq:
+                _offer(subscription, records)  # some of them were among what it was told before
+                continue
+            self._comers.discard(subscription)
+            level = self._levels.get(subscription.encode)
+            if level is None:
+                level = self._levels[subscription.encode] = Level(subscription.encode)
+            level.join(subscription, subscription.sink)
+
+
+def _offer(subscription: Subscription, records: Sequence[Record]) -> None:
+    for record in records:
+        subscription.offer(record)

@@ -101,7 +101,7 @@ class _Channel:
         self._epoch, self._first_seq = epoch, first_seq
 
     def _lose(self) -> None:
-        for subscription in self:
+        for subscription in tuple(self):
             subscription.lost()
 
 

@@ -23,9 +23,6 @@ RECENT_MS = 24 * 3600 * 1000
 RECENT_OPERATIONS = 100
 """After a gap without a usable cursor: the endings of the last 24 h, the newest 100 (protocol §3)."""
 
-BUFFER_BYTES = 64 * 1024
-"""How much may wait in a connection's own buffer (protocol §8) before its outbox takes over."""
-
 RETRY_SECONDS = 1.0
 """How long to wait before history is asked for again, while the broker is away."""
 
@@ -49,6 +46,17 @@ class Home(Protocol):
         """Whether whatever is later than `cursor` was, or will be, offered to every reader of the user."""
 
 
+class Standing(Protocol):
+    """Readers who are written the same bytes at the same time, as those see it who are among them."""
+
+    seq: int
+    """Up to where they were told everything that was written."""
+    written: int
+    """How many bytes were written to whoever was there from the beginning."""
+    written_at: float
+    """When that was last, in monotonic seconds."""
+
+
 class Subscription:
     """A reader of one user's events, or of one operation's; it is in the hub within its `with` block.
 
@@ -58,10 +66,10 @@ class Subscription:
     """
 
     __slots__ = (
-        "_beat", "_broker", "_clocks", "_cursor", "_epoch", "_expected", "_finished", "_home", "_joining",
-        "_level", "_overflowed", "_parks", "_recent_ms", "_seq", "_sink", "_tell_live", "_waker",
-        "_was_empty", "abort", "closed_at", "encode", "expires_ms", "handed_at", "handing", "on_wake",
-        "opened_ms", "operation_id", "outbox", "parked", "reason", "taken_at", "user_id", "via",
+        "_beat", "_broker", "_clocks", "_cursor", "_epoch", "_expected", "_finished", "_handed_at", "_home",
+        "_is_direct", "_joining", "_overflowed", "_parks", "_recent_ms", "_standing", "_tell_live", "_waker",
+        "_was_empty", "abort", "closed_at", "encode", "expires_ms", "handing", "on_wake", "opened_ms",
+        "operation_id", "outbox", "parked", "reason", "seq", "sink", "taken_at", "user_id", "via",
     )  # fmt: skip
 
     def __init__(
@@ -91,11 +99,10 @@ class Subscription:
         """What to call when the reader takes nothing even after it was closed."""
         self.handing = False
         """Whether the transport is at work on a batch."""
-        self.handed_at = clocks.monotonic()
-        """When the last batch was handed over, in monotonic seconds."""
+        self._handed_at = clocks.monotonic()
         self.closed_at: float | None = None
         """When the server closed it, in monotonic seconds."""
-        self.taken_at = self.handed_at
+        self.taken_at = self._handed_at
         """When the peer was last seen to take something, where that can be seen."""
         self.encode: Encoder = _encode_nothing
         """What the bytes are made by that go to its sink."""
@@ -103,13 +110,20 @@ class Subscription:
         """Whether only the hub looks after it: nothing iterates its batches."""
         self.on_wake: Callable[[], None] | None = None
         """What to call when a parked reader is to be looked after again."""
-        self._sink: Sink | None = None
+        self.sink: Sink | None = None
+        """What it may be written to directly, if anything."""
+        self.seq = 0
+        """With `_epoch` the place up to which it was told everything before it was written to directly."""
         self._parks = False
-        self._level = False
+        self._is_direct = False
         """Whether it lacks nothing but what becomes pending: no history, nothing offered, no end."""
+        self._standing: Standing | None = None
         self._was_empty = True
         self._expected = 0
-        """How much the sink would hold if its peer had taken nothing since this was looked at."""
+        """How much the sink would hold if its peer had taken nothing since this was looked at.
+
+        Where it stands with others, without what they were written.
+        """
         self._finished = False
         self._broker = broker
         self._home = home
@@ -117,8 +131,6 @@ class Subscription:
         self._cursor = cursor or None
         self._recent_ms = recent_ms
         self._epoch: str | None = None
-        """With `_seq` the place up to which it was told everything; None before the first."""
-        self._seq = 0
         self._joining = True
         self._tell_live = True
         self._overflowed = False
@@ -130,6 +142,7 @@ class Subscription:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_direct = False
         self._home.leave(self)
         self.outbox.clear()
 
@@ -137,7 +150,7 @@ class Subscription:
 
     def offer(self, record: Record) -> None:
         """Take a live record in; never waits. A reader for whom there is no room is closed as slow."""
-        if self.reason is not None or (record.seq <= self._seq and record.epoch == self._epoch):
+        if self.reason is not None or (record.seq <= self.seq and record.epoch == self._epoch):
             return
         if self.outbox.offer(record):
             self._wake()
@@ -147,26 +160,28 @@ class Subscription:
         else:
             self.close(CloseReason.SLOW)
 
-    def write(self, records: Sequence[Record], data: bytes, now: float, *, is_final: bool) -> None:
-        """Write live records that are already encoded, if there is room; else take them in as offered."""
-        sink, size = self._sink, len(data)
-        if (
-            sink is None
-            or not self._level
-            or records[0].seq <= self._seq
-            or sink.buffered() + size > BUFFER_BYTES
-        ):
-            for record in records:
-                self.offer(record)
-            return
-        if size:
-            sink.write(data)
-            self._expected += size
-            self.handed_at = now
-        self._seq = records[-1].seq
-        if is_final:
-            self._finished = True
-            self._wake()
+    def stand_on(self, standing: Standing) -> None:
+        """From now on it is written what they are written."""
+        self._standing = standing
+        self._expected -= standing.written
+
+    def stand_alone(self) -> None:
+        """They are written what follows without it."""
+        standing, self._standing = self._standing, None
+        if standing is not None:
+            self.seq = max(self.seq, standing.seq)
+            self._expected += standing.written
+            self._handed_at = max(self._handed_at, standing.written_at)
+
+    def finish(self) -> None:
+        """It was written its operation's ending, the last that it is told."""
+        self._finished = True
+        self._wake()
+
+    def fail(self) -> None:
+        """It cannot be told what it should be: end its connection."""
+        if self.abort is not None:
+            self.abort()
 
     def lost(self) -> None:
         """The live feed has a hole: read history again from the last record that was handed over."""
@@ -184,36 +199,45 @@ class Subscription:
 
     def beat(self, now: float) -> None:
         """Let an idle reader know that all is well: it gets an empty batch, or what that is written as."""
-        if self._sink is None or self.handing or self._joining or len(self.outbox) > 0:
+        if self.sink is None or self.handing or self._joining or len(self.outbox) > 0:
             self._beat = True
             self._wake()
         elif data := self.encode(()):
-            self._sink.write(data)
+            self.sink.write(data)
             self._expected += len(data)
-        self.handed_at = now
+        self._handed_at = now
 
     def is_stuck(self, now: float, seconds: float) -> bool:
         """Whether the peer has taken nothing for so long although something waits for it."""
-        if self._sink is None:
-            return self.handing and now - self.handed_at >= seconds
-        if self._expected == 0:
+        if self.sink is None:
+            return self.handing and now - self._handed_at >= seconds
+        written = 0 if self._standing is None else self._standing.written
+        expected = self._expected + written
+        if expected == 0:
             return False  # it was seen empty, and nothing was written since
-        buffered = self._sink.buffered()
-        if buffered < self._expected or self._was_empty:
+        buffered = self.sink.buffered()
+        if buffered < expected or self._was_empty:
             self.taken_at = now
-        self._expected, self._was_empty = buffered, buffered == 0
+        self._expected, self._was_empty = buffered - written, buffered == 0
         return now - self.taken_at >= seconds
 
     def stuck_seconds(self, now: float) -> float:
         """For how long the peer has taken nothing although something waits for it, as `is_stuck` saw it."""
-        if self._sink is None:
-            return now - self.handed_at if self.handing else 0.0
-        return now - self.taken_at if self._sink.buffered() else 0.0
+        if self.sink is None:
+            return now - self._handed_at if self.handing else 0.0
+        return now - self.taken_at if self.sink.buffered() else 0.0
 
     @property
     def buffered_bytes(self) -> int:
         """What its connection has yet to send, where that can be seen."""
-        return 0 if self._sink is None else self._sink.buffered()
+        return 0 if self.sink is None else self.sink.buffered()
+
+    @property
+    def handed_at(self) -> float:
+        """When it was last handed or written something, in monotonic seconds."""
+        if self._standing is None:
+            return self._handed_at
+        return max(self._handed_at, self._standing.written_at)
 
     # What the transport does with it
 
@@ -223,18 +247,17 @@ class Subscription:
         While `batches` waits, that is: then everything that it yielded must have been written before. With
         `park` it does not wait but ends, `parked`, and is to be begun again when `on_wake` is called.
         """
-        self._sink, self.encode, self.abort, self._parks = sink, encode, sink.abort, park
+        self.sink, self.encode, self.abort, self._parks = sink, encode, sink.abort, park
 
     async def batches(self) -> AsyncGenerator[Sequence[Item], None]:
         """What to tell the reader, in order; an empty batch says that nothing happened for a while.
 
         Ends after a `Final`, and when the reader is closed: then `reason` says why.
         """
-        if self.parked:
-            self.parked = False
-            self._home.stop_direct(self)
+        self.parked = False
+        self._stop_direct()
         while (batch := await self._next()) is not None:
-            self.handing, self.handed_at = True, self._clocks.monotonic()
+            self.handing, self._handed_at = True, self._clocks.monotonic()
             yield batch
             self.handing = False
             self._expected = sys.maxsize  # the connection had room for it: the peer takes, or its buffer did
@@ -252,14 +275,14 @@ class Subscription:
                     self._beat = False
                     return ()
             elif records := self.outbox.take(PIECE_BYTES):
-                self._epoch, self._seq = records[-1].cursor
+                self._epoch, self.seq = records[-1].cursor
                 return self._items(records, more=len(self.outbox) > 0)
             elif self.reason is not None:
                 return None
             elif self._beat:
                 self._beat = False
                 return ()
-            elif self._sink is None:
+            elif self.sink is None:
                 await self._waker.wait()
             elif self._parks:
                 self._go_direct()
@@ -270,14 +293,14 @@ class Subscription:
                 try:
                     await self._waker.wait()
                 finally:
-                    self._home.stop_direct(self)
+                    self._stop_direct()
         return None
 
     async def _catch_up(self) -> Sequence[Item]:
         """One step from where the reader is towards the newest; perhaps nothing to tell."""
         try:
             if self._epoch is not None:
-                position: Cursor | None = Cursor(self._epoch, self._seq)
+                position: Cursor | None = Cursor(self._epoch, self.seq)
             else:
                 position = Cursor.parse(self._cursor or "")
             if position is None:
@@ -337,12 +360,12 @@ class Subscription:
         records = state.records
         if self._epoch == state.cursor.epoch:
             # Ids rise on a connection: what it has told before is not told again.
-            records = [record for record in records if record.seq > self._seq]
+            records = [record for record in records if record.seq > self.seq]
         self._stand_at(state.cursor)
         return self._items(records, more=not state.ended)
 
     def _stand_at(self, cursor: Cursor) -> None:
-        self._epoch, self._seq = cursor
+        self._epoch, self.seq = cursor
         self.outbox.drop_through(cursor.seq)
 
     def _items(self, records: Sequence[Record], *, more: bool) -> list[Item]:
@@ -353,11 +376,16 @@ class Subscription:
         return items
 
     def _go_direct(self) -> None:
-        self._level = True
+        self._is_direct = True
         self._home.go_direct(self)
 
+    def _stop_direct(self) -> None:
+        if self._is_direct:
+            self._is_direct = False
+            self._home.stop_direct(self)
+
     def _wake(self) -> None:
-        self._level = False
+        self._stop_direct()
         self._waker.wake()
         if self.parked and self.on_wake is not None:
             self.on_wake()
