@@ -18,7 +18,7 @@ SHARE = 10
 """The part of a second's actions, or of the burst where that is less, which is taken at once..."""
 KEEP_MS = 10_000
 """...and for how long. So what a process takes in vain is at most a hundredth of the rate."""
-ASK_SECONDS = 0.5
+ASK_SECONDS = 2.0
 """How long the store may take to say; then it is away."""
 ALONE_MS = 1000
 """How long this process then counts alone, before the store is asked again."""
