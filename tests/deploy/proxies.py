@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from typing import NamedTuple, Protocol, Self
 import httpx
 
 from tests.harness import Certificate, eventually, free_port
-from tests.harness.processes import tied
+from tests.harness.processes import installed, tied
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 UPSTREAM = "127.0.0.1:4440"
@@ -164,7 +163,7 @@ def _nginx(site: str, directory: Path, certificate: Certificate, upstream: str, 
         f"daemon off; master_process off; pid {directory}/nginx.pid; error_log {directory}/nginx.log;\n"
         f"events {{}}\nhttp {{\naccess_log off;\n{_temporary(directory)}include {directory}/site.conf;\n}}\n"
     )
-    command = [program("nginx"), "-p", str(directory), "-e", "stderr", "-c", str(directory / "nginx.conf")]
+    command = [installed("nginx"), "-p", str(directory), "-e", "stderr", "-c", str(directory / "nginx.conf")]
     return Proxy(command, directory, ports=ports, certificate=certificate)
 
 
@@ -194,7 +193,7 @@ def compose_nginx(directory: Path, *upstreams: str, changes: Sequence[Change] = 
     ]
     file = directory / "nginx.conf"
     file.write_text(changed((DEPLOY / "compose" / "nginx.conf").read_text(), *own, *nodes, *changes))
-    command = [program("nginx"), "-p", str(directory), "-e", "stderr", "-c", str(file)]
+    command = [installed("nginx"), "-p", str(directory), "-e", "stderr", "-c", str(file)]
     return Proxy(command, directory, ports=(port, port), certificate=None)
 
 
@@ -214,7 +213,7 @@ def caddy(directory: Path, certificate: Certificate, upstream: str, *changes: Ch
     ]
     file = directory / "Caddyfile"
     file.write_text(changed((DEPLOY / "Caddyfile").read_text(), *own, *changes))
-    command = [program("caddy"), "run", "--adapter", "caddyfile", "--config", str(file)]
+    command = [installed("caddy"), "run", "--adapter", "caddyfile", "--config", str(file)]
     return Proxy(command, directory, ports=ports, certificate=certificate)
 
 
@@ -227,10 +226,3 @@ def changed(text: str, *changes: Change) -> str:
     for old in put:
         assert old in text, f"{old!r} is not in the configuration any more"
     return re.sub("|".join(map(re.escape, put)), lambda found: put[found[0]], text)
-
-
-def program(name: str) -> str:
-    """Return where a program is; /usr/sbin is not on everybody's path."""
-    found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin")
-    assert found is not None, f"{name} is not installed: run `make test`, or tests/deploy/install"
-    return found

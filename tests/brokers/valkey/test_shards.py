@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from redis.asyncio import Redis
-from redis.asyncio.connection import SSLConnection
 
 from tests.brokers.changes import USER, begin_run, name, update
 from tests.brokers.valkey.conftest import MakeNode
@@ -18,7 +16,7 @@ from tests.harness import ValkeyCluster, ValkeyServer, eventually, free_port
 from tests.harness.valkey import SLOTS
 from tests.progress.reading import Reader, gaps
 from wellnet_sse.brokers.valkey.names import BUCKETS, bucket_of, user_keys
-from wellnet_sse.brokers.valkey.shards import Cluster, sentinel_options
+from wellnet_sse.brokers.valkey.shards import Cluster
 from wellnet_sse.brokers.valkey.url import parse
 from wellnet_sse.errors import UnavailableError
 from wellnet_sse.progress.broker import Broker, IdempotencyKey
@@ -102,14 +100,6 @@ async def test_whoever_the_sentinels_name_next_goes_on_with_the_history(
             assert await reader.next() is not None
         assert messages(reader.items) == history
         assert not gaps(reader.items)
-
-
-def test_sentinels_are_asked_over_tls_where_the_store_is() -> None:
-    asked = sentinel_options(parse("rediss+sentinel://:store@one/main?ssl_ca_certs=/etc/ca.pem"))
-    client = Redis(**asked)
-    assert client.connection_pool.connection_class is SSLConnection
-    assert (asked["ssl_ca_certs"], asked["password"]) == ("/etc/ca.pem", None)
-    assert not sentinel_options(parse("redis+sentinel://one/main"))["ssl"]
 
 
 async def test_a_bucket_that_moves_to_another_node_of_a_cluster_is_followed(

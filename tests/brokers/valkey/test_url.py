@@ -2,7 +2,7 @@
 
 import pytest
 
-from wellnet_sse.brokers.valkey.url import Kind, parse
+from wellnet_sse.brokers.valkey.url import Account, Kind, parse
 from wellnet_sse.errors import ConfigurationError
 
 
@@ -21,15 +21,20 @@ from wellnet_sse.errors import ConfigurationError
 def test_a_url_says_who_is_meant(url: str, kind: Kind, hosts: list[tuple[str, int]], database: int) -> None:
     address = parse(url)
     assert (address.kind, list(address.hosts), address.database) == (kind, hosts, database)
-    assert address.secure == url.startswith("rediss")
+    assert (address.tls is not None) == url.startswith("rediss")
 
 
 def test_account_and_options_are_taken_and_the_password_is_not_shown() -> None:
     address = parse("redis+cluster://me:p%40ss@a,b?client_name=wellnet")
-    assert address.options["username"] == "me"
-    assert address.options["password"] == "p@ss"  # noqa: S105 - what the URL says
-    assert address.options["client_name"] == "wellnet"
+    assert address.account == Account("me", "p@ss")
+    assert address.client_name == "wellnet"
     assert "p@ss" not in repr(address)
+
+
+def test_sentinels_have_an_account_of_their_own() -> None:
+    address = parse("redis+sentinel://:of-the-store@a/main?sentinel_password=theirs")
+    assert address.account == Account(None, "of-the-store")
+    assert address.sentinel_account == Account(None, "theirs")
 
 
 def test_the_service_is_the_one_that_sentinels_know() -> None:
@@ -45,7 +50,16 @@ def test_the_service_is_the_one_that_sentinels_know() -> None:
         "redis://a:port",
         "redis+sentinel://:secreto@a",
         "redis+cluster://:secreto@a/1",
-        "redis://:secreto@a?socket_timeout=soon",
+        "redis://:secreto@[a",
+        "redis://:secreto@a/main",
+        "redis://:secreto@a?socket_timeout=1",
+        "redis://a?password=secreto",
+        "redis://:secreto@a?ssl_ca_certs=/etc/ca.pem",
+        "rediss://:secreto@a?ssl_ca_cert=/etc/ca.pem",
+        "rediss://:secreto@a?ssl_check_hostname=perhaps",
+        "rediss://:secreto@a?ssl_cert_reqs=optional",
+        "redis+cluster://a?sentinel_password=secreto",
+        "redis://:in#secreto@a",
         "redis+queue://a",
     ],
 )

@@ -10,6 +10,7 @@ from redis.exceptions import (
     AskError,
     AuthenticationError,
     ClusterDownError,
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -17,7 +18,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from wellnet_sse.brokers.valkey import scripts
+from wellnet_sse.brokers.valkey import scripts, tls
 from wellnet_sse.brokers.valkey.names import BUCKETS, bucket_key
 from wellnet_sse.brokers.valkey.scripts import Script
 from wellnet_sse.brokers.valkey.shards import AwayError, RefusedError, Reply, Shard, shards_of
@@ -63,7 +64,13 @@ class Link:
                 raise ConfigurationError(
                     "WELLNET_BROKER_URL: el servidor no acepta el usuario o la contraseña"
                 ) from None
+            if cause is not None and (said := tls.failure(cause)) is not None:
+                raise ConfigurationError(f"WELLNET_BROKER_URL: no hay TLS con el servidor: {said}") from None
             raise
+        except ResponseError as error:
+            if not _is_forbidden(error):
+                raise
+            raise ConfigurationError("WELLNET_BROKER_URL: a esa cuenta le faltan permisos") from error
 
     async def _announce_nothing(self) -> None:
         """Whether it can be told what is appended: sharded channels came with Redis 7, and need rights."""
@@ -207,6 +214,11 @@ class Link:
             for number, reply in zip(unknown, again, strict=True):
                 replies[number] = reply
         return replies
+
+
+def _is_forbidden(error: ResponseError) -> bool:
+    """Whether an account may not do it; of what a script does there is only the text."""
+    return isinstance(error, NoPermissionError) or "The user executing the script can't" in str(error)
 
 
 def _command(call: Call) -> Sequence[Any]:

@@ -1,28 +1,35 @@
 """Who is spoken to: one server, the one that Sentinels name, or the nodes of a Cluster."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
+from redis.asyncio import Redis
+from redis.asyncio.connection import Connection, ConnectionPool
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import (
+    MasterNotFoundError,
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+)
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
+from wellnet_sse.brokers.valkey import tls
 from wellnet_sse.brokers.valkey.names import BUCKETS, bucket_key
-from wellnet_sse.brokers.valkey.url import Address, Kind
+from wellnet_sse.brokers.valkey.url import Account, Address, Kind
 from wellnet_sse.errors import UnavailableError
+
+log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 3.0
 """How long the store may take for one answer, connecting included, before its connection is given up."""
 
 SENTINEL_SECONDS = 0.5
 """How long one Sentinel may take, before the next is asked."""
-
-SENTINEL_ACCOUNT = {"sentinel_username": "username", "sentinel_password": "password"}
-"""Queries of the URL that are for Sentinels alone."""
 
 CONNECTIONS = 24
 """How many there may be to each node; who needs one more waits."""
@@ -52,9 +59,11 @@ class Shard:
 
     def __init__(self, place: tuple[str, int], pool: ConnectionPool) -> None:
         self.place = place
-        """Host and port, where it has them for good."""
+        """Host and port; of what Sentinels name, the name and none."""
         self.pool = pool
         self._room = asyncio.Semaphore(CONNECTIONS)
+        self._trouble: str | None = None
+        """Why it did not answer when it was last asked."""
 
     async def exchange(self, commands: Sequence[Sequence[Any]]) -> list[Reply]:
         """Send all in one piece; gives the answers, of which some may be a ResponseError.
@@ -66,7 +75,9 @@ class Shard:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     replies = await self._exchange(commands)
             except (RedisError, OSError, TimeoutError) as error:
+                self._note(_trouble(error))
                 raise AwayError from error
+        self._note(None)
         if any(isinstance(reply, ReadOnlyError) for reply in replies):
             await self.pool.disconnect(inuse_connections=False)  # they lead to what is a replica now
         return replies
@@ -82,9 +93,24 @@ class Shard:
         finally:
             await self.pool.release(connection)
 
+    def _note(self, trouble: str | None) -> None:
+        """Say it once: whoever asked hears only that it is away, and asks again and again."""
+        node = ":".join(str(part) for part in self.place if part)
+        if trouble is not None and trouble != self._trouble:
+            log.warning("history_away", extra={"node": node, "detail": trouble})
+        elif trouble is None and self._trouble is not None:
+            log.info("history_back", extra={"node": node})
+        self._trouble = trouble
+
     async def aclose(self) -> None:
         """Close its connections."""
         await self.pool.disconnect()
+
+
+def _trouble(error: BaseException) -> str:
+    """Why, and nothing that was said on the connection: that may be a password."""
+    origin = error.__context__ if isinstance(error.__context__, OSError) else error
+    return tls.failure(error) or type(origin).__name__
 
 
 async def _reply(connection: Any) -> Reply:
@@ -110,22 +136,45 @@ class Shards(Protocol):
         """Let go of them."""
 
 
+class Sentinels(Sentinel):
+    """Those of the address, which say why none of them could be asked; redis-py's swallow it."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__([])  # type: ignore[no-untyped-call]  # theirs
+        self.sentinels = [sentinel(address, host, port) for host, port in address.hosts]
+
+    async def discover_master(self, service_name: str) -> Any:
+        """See redis-py."""
+        try:
+            return await super().discover_master(service_name)
+        except MasterNotFoundError:
+            asked = await asyncio.gather(*(one.ping() for one in self.sentinels), return_exceptions=True)
+            reasons = [reason for reason in asked if isinstance(reason, BaseException)]
+            if len(reasons) == len(asked):
+                raise reasons[0] from None
+            raise
+
+
 class One:
     """One server, or the one that Sentinels name at that moment."""
 
     def __init__(self, address: Address) -> None:
-        options = connection_options(address)
         self._sentinel: Sentinel | None = None
         if address.kind is Kind.SENTINEL:
-            self._sentinel = Sentinel(  # type: ignore[no-untyped-call]  # theirs
-                address.hosts, sentinel_kwargs=sentinel_options(address)
-            )
+            place = (address.service, 0)
+            self._sentinel = Sentinels(address)
             pool: ConnectionPool = SentinelConnectionPool(  # type: ignore[no-untyped-call]  # theirs
-                address.service, self._sentinel, ssl=address.secure, **options
+                address.service,
+                self._sentinel,
+                connection_class=SentinelManagedConnection
+                if address.tls is None
+                else tls.SecureSentinelConnection,
+                **connection_options(address),
             )
         else:
-            pool = plain_pool(address, *address.hosts[0])
-        self._shard = Shard(("", 0), pool)
+            place = address.hosts[0]
+            pool = plain_pool(address, *place)
+        self._shard = Shard(place, pool)
 
     async def refresh(self) -> None:
         """See `Shards`: each new connection looks."""
@@ -202,11 +251,11 @@ class Cluster:
 
 
 def connection_options(address: Address) -> dict[str, Any]:
-    """What every connection is made with."""
+    """What every connection to the store is made with."""
     return {
-        "protocol": 2,  # what it lacks is not used, and any server speaks it
-        "retry": Retry(NoBackoff(), 0),  # whoever asks knows whether asking twice is right
-        **{name: value for name, value in address.options.items() if name not in SENTINEL_ACCOUNT},
+        **_options(address, address.account),
+        "db": address.database,
+        "client_name": address.client_name,
         # Time is kept by whoever asks: redis-py keeps it with `wait_for`, which on Python 3.11 may lose the
         # cancellation of its caller (python/cpython#86296).
         "socket_timeout": None,
@@ -214,26 +263,32 @@ def connection_options(address: Address) -> dict[str, Any]:
     }
 
 
-def sentinel_options(address: Address) -> dict[str, Any]:
-    """What Sentinels are asked with: over TLS where the store is, by an account of their own."""
-    account = {what: address.options.get(name) for name, what in SENTINEL_ACCOUNT.items()}
-    tls = {name: value for name, value in address.options.items() if name.startswith("ssl_")}
+def _options(address: Address, account: Account) -> dict[str, Any]:
     return {
-        "socket_timeout": SENTINEL_SECONDS,
-        "socket_connect_timeout": SENTINEL_SECONDS,
-        "retry": Retry(NoBackoff(), 0),  # the next is asked
-        "ssl": address.secure,
-        **tls,
-        **account,
+        "protocol": 2,  # what it lacks is not used, and any server speaks it
+        "retry": Retry(NoBackoff(), 0),  # whoever asks knows whether asking twice is right
+        "username": account.username,
+        "password": account.password,
+        **({} if address.tls is None else {"tls": address.tls}),
     }
+
+
+def _pool(address: Address, host: str, port: int, options: dict[str, Any]) -> ConnectionPool:
+    kind = Connection if address.tls is None else tls.SecureConnection
+    return ConnectionPool(connection_class=kind, host=host, port=port, **options)
 
 
 def plain_pool(address: Address, host: str, port: int) -> ConnectionPool:
     """Connections to one server."""
-    kind = SSLConnection if address.secure else Connection
-    options = connection_options(address)
-    options.pop("port", None)
-    return ConnectionPool(connection_class=kind, host=host, port=port, **options)
+    return _pool(address, host, port, connection_options(address))
+
+
+def sentinel(address: Address, host: str, port: int) -> Redis:
+    """A client of one Sentinel: over TLS where the store is, by an account of its own."""
+    options = _options(address, address.sentinel_account)
+    # Of several the next is asked after that.
+    options |= {"socket_timeout": SENTINEL_SECONDS, "socket_connect_timeout": SENTINEL_SECONDS}
+    return Redis.from_pool(_pool(address, host, port, options))
 
 
 def shards_of(address: Address) -> Shards:
