@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+import kubernetes_validate  # type: ignore[import-untyped]  # it has annotations, and does not say so
+import pytest
 import yaml
 
 from tests.deploy.proxies import DEPLOY
@@ -10,6 +12,7 @@ from wellnet_sse.app import create_app
 from wellnet_sse.settings import PREFIX, AuthMode, Settings
 
 FOLDER = DEPLOY / "kubernetes"
+OLDEST, NEWEST = "1.30", kubernetes_validate.latest_version().removesuffix(".0")
 GUIDE = DEPLOY.parent / "docs" / "deployment.md"
 OBJECTS: dict[str, dict[str, Any]] = {
     found["kind"]: found
@@ -41,6 +44,20 @@ def test_there_is_one_object_of_each_kind_and_all_have_one_name() -> None:
         "Service",
     }
     assert {it["metadata"]["name"] for it in OBJECTS.values()} == {"wellnet-sse"}
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+def test_kubernetes_own_schema_finds_no_fault(version: str) -> None:
+    """By its own description of its API, in which a word that it does not know is a fault, too."""
+    for one in OBJECTS.values():
+        assert kubernetes_validate.validate(one, version, strict=True) == version
+
+
+def test_a_kubernetes_older_than_the_guide_says_would_not_do() -> None:
+    """1.29 knows the word, but does not act by it unless it is told to."""
+    assert f"Kubernetes {OLDEST}" in GUIDE.read_text()
+    with pytest.raises(kubernetes_validate.ValidationError, match="'sleep' was unexpected"):
+        kubernetes_validate.validate(OBJECTS["Deployment"], "1.28", strict=True)
 
 
 def test_everything_that_is_given_is_a_setting_and_origins_are_named() -> None:
