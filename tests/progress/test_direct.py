@@ -1,6 +1,7 @@
 """Level readers are written to directly, and see just what all others see (design §4)."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.progress.reading import Reader, record_of, seqs
 from wellnet_sse.brokers.memory import MemoryBroker
 from wellnet_sse.progress.events import Status
 from wellnet_sse.progress.hub import Hub
-from wellnet_sse.progress.items import CloseReason, Final, Item
+from wellnet_sse.progress.items import CloseReason, Encoder, Final, Item
 from wellnet_sse.progress.level import BUFFER_BYTES
 from wellnet_sse.progress.operation import Operation
 from wellnet_sse.progress.subscription import Subscription
@@ -20,7 +21,7 @@ from wellnet_sse.progress.subscription import Subscription
 ERROR = Status.ERROR
 
 
-def encode(items: list[Item]) -> bytes:
+def encode(items: Sequence[Item]) -> bytes:
     """One line an item: its place, and `!` where it is the final one; `.` for nothing."""
     lines = [
         f"{record.cursor.seq}{'!' if isinstance(item, Final) else ''}\n"
@@ -64,16 +65,17 @@ class Connection:
 class DirectReader:
     """A transport over a connection: it writes the batches itself, and lets live records be written to it."""
 
-    def __init__(self, subscription: Subscription) -> None:
+    def __init__(self, subscription: Subscription, encoder: Encoder) -> None:
         self.connection = Connection()
         self.subscription = subscription
+        self.encoder = encoder
         self.task = asyncio.ensure_future(self._serve())
 
     async def _serve(self) -> None:
         with self.subscription:
-            self.subscription.write_directly(self.connection, encode)  # type: ignore[arg-type]
+            self.subscription.write_directly(self.connection, self.encoder)
             async for batch in self.subscription.batches():
-                self.connection.write(encode(list(batch)))
+                self.connection.write(encode(batch))
 
     async def ended(self) -> list[str]:
         async with asyncio.timeout(5):
@@ -89,8 +91,10 @@ async def settle() -> None:
     await done
 
 
-async def direct(hub: Hub, *, operation_id: str | None = None, cursor: str | None = None) -> DirectReader:
-    reader = DirectReader(hub.subscribe(USER, operation_id=operation_id, cursor=cursor))
+async def direct(
+    hub: Hub, *, operation_id: str | None = None, cursor: str | None = None, encoder: Encoder = encode
+) -> DirectReader:
+    reader = DirectReader(hub.subscribe(USER, operation_id=operation_id, cursor=cursor), encoder)
     await settle()
     return reader
 

@@ -1,12 +1,16 @@
-"""Our server in a thread of this process, on the loop that it has in production: a test may look inside."""
+"""A server in a thread of this process, on the loop that ours has in production: a test may look inside."""
 
 import asyncio
+import logging
+import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
 from quart import Quart
 
 from wellnet_sse import app as composition
@@ -62,14 +66,19 @@ def inside(
     *,
     start: Callable[[], Awaitable[None]] | None = None,
     drain: Callable[[], Awaitable[None]] | None = None,
+    stock: bool = False,
 ) -> Iterator[Inside]:
-    """Serve `app` until the block ends."""
+    """Serve `app` until the block ends; `stock`: with Hypercorn as it comes, but on our listening socket."""
     listener = sockets.listen("127.0.0.1", 0)
+    port = listener.getsockname()[1]
     begun = threading.Event()
     parts: dict[str, Any] = {}
 
     async def main() -> None:
         parts["loop"], parts["stop"] = asyncio.get_running_loop(), asyncio.Event()
+        if stock:
+            await _serve_plainly(app, listener, begun, parts["stop"])
+            return
         if start is not None:
             await start()
         begun.set()
@@ -79,13 +88,30 @@ def inside(
     thread.start()
     assert begun.wait(WAIT_SECONDS), "it does not start"
     try:
-        server = Inside(listener.getsockname()[1], parts["loop"])
-        server.wait(lambda: "ping wheel" in server.tasks(), server.tasks)  # from then on it accepts
+        server = Inside(port, parts["loop"])
+        if not stock:
+            server.wait(lambda: "ping wheel" in server.tasks(), server.tasks)  # from then on it accepts
         yield server
     finally:
         parts["loop"].call_soon_threadsafe(parts["stop"].set)
         thread.join(WAIT_SECONDS)
         assert not thread.is_alive(), "it does not end"
+
+
+async def _serve_plainly(
+    app: Any, listener: socket.socket, begun: threading.Event, stop: asyncio.Event
+) -> None:
+    config = Config()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.keep_alive_timeout = runner.KEEP_ALIVE_SECONDS
+    config.graceful_timeout = runner.STRAGGLERS_SECONDS
+
+    async def stopped() -> None:
+        begun.set()  # it asks once it accepts
+        await stop.wait()
+
+    await serve(app, config, shutdown_trigger=stopped)
 
 
 @contextmanager

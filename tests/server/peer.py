@@ -7,6 +7,8 @@ from types import TracebackType
 from typing import NamedTuple, Never, Self
 
 WAIT_SECONDS = 10.0
+QUIET_SECONDS = 0.3
+"""How long nothing must come, where nothing more is to come."""
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
@@ -56,6 +58,11 @@ def masked(opcode: int, payload: bytes, *, final: bool = True) -> bytes:
     else:
         length = b"\xff" + size.to_bytes(8)
     return bytes([first]) + length + bytes(4) + payload
+
+
+def closing(code: int) -> bytes:
+    """A client's close frame."""
+    return masked(CLOSE, code.to_bytes(2))
 
 
 class Peer:
@@ -128,6 +135,17 @@ class Peer:
             return not self.rest()
         except ConnectionError:
             return not self._unread
+
+    def says_no_more(self) -> bool:
+        """Whether the connection stays open, and nothing comes for a while."""
+        self.socket.settimeout(QUIET_SECONDS)
+        try:
+            self._more()
+        except TimeoutError:
+            return not self._unread
+        except (EOFError, ConnectionError):
+            pass
+        return False
 
     def head(self) -> Head:
         """The head of the next answer."""

@@ -5,7 +5,6 @@ directory, a process does not come to serve.
 """
 
 import argparse
-import asyncio
 import os
 import sys
 from typing import Any
@@ -19,11 +18,7 @@ from wellnet_sse.settings import split_bind
 
 
 class Several(Tiny):
-    """The application of each; `drained` ends its streams."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._drained = asyncio.Event()
+    """The application of each."""
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one scope."""
@@ -33,16 +28,8 @@ class Several(Tiny):
                 headers = [(b"content-length", b"%d" % len(pid))]
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 await send({"type": "http.response.body", "body": pid})
-            case "http", "/stream":
-                await send({"type": "http.response.start", "status": 200, "headers": []})
-                await send({"type": "http.response.body", "body": b"open", "more_body": True})
-                await self._drained.wait()
-                await send({"type": "http.response.body", "body": b" drained"})
             case _:
                 await super().__call__(scope, receive, send)
-
-    async def drain(self) -> None:
-        self._drained.set()
 
 
 async def _serve(options: argparse.Namespace) -> int:

@@ -16,7 +16,6 @@ from tests.harness import ServerProcess
 from tests.server.inside import inside
 from tests.server.peer import Peer, request
 from tests.server.tiny import Tiny
-from wellnet_sse.server import sockets
 from wellnet_sse.server.sockets import BACKLOG, SEND_BUFFER_BYTES, USER_TIMEOUT_MS
 
 PIDFD_GETFD = 438
@@ -119,17 +118,3 @@ def test_accepted_connections_inherit(
                 found.append(connection.getsockopt(level, option))
     assert found[0] == expected
     assert found[1] != expected
-
-
-def test_the_kernel_frees_a_peer_that_stopped_reading(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Nobody closes it here but TCP_USER_TIMEOUT, which is no fault of the application."""
-    monkeypatch.setattr(sockets, "USER_TIMEOUT_MS", 300)
-    with inside(Tiny()) as server:
-        idle = server.tasks()
-        with Peer(server.port, receive_buffer_bytes=4096) as stalled:
-            stalled.send(request("/flood")).head()
-            assert server.tasks() != idle
-            server.wait_for_tasks(idle)
-    assert not caplog.records

@@ -101,6 +101,14 @@ async def test_one_that_is_killed_is_started_again(server: ServerProcess) -> Non
     assert "process_died" in server.log
 
 
+async def test_stock_hypercorn_ends_all_when_one_is_killed_as_if_all_were_well(tmp_path: Path) -> None:
+    """See pgjones/hypercorn#269."""
+    workers = [sys.executable, "-m", "hypercorn", "--workers", "2", "tests.server.several:Several()"]
+    async with ServerProcess(tmp_path, command=workers) as stock:
+        os.kill(min(await pids(stock, 1)), signal.SIGKILL)
+        assert await stock.wait() == 0
+
+
 async def test_while_one_cannot_come_back_the_others_serve_everybody(server: ServerProcess) -> None:
     before = server.children
     victim = min(before)

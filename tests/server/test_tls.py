@@ -1,6 +1,7 @@
 """TLS of our own server: HTTP/1.1 by ALPN, streams and sockets over it, and mistakes told at the start."""
 
 import asyncio
+import contextlib
 import ssl
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tests.harness import (
     V2Socket,
     eventually,
 )
+from tests.server.conftest import STOCK
 from wellnet_sse.errors import ConfigurationError
 from wellnet_sse.server.sockets import listen, url_of
 from wellnet_sse.server.tls import server_context
@@ -62,8 +64,11 @@ async def connected(server: ServerProcess, context: ssl.SSLContext) -> tuple[str
     """Return the version and the protocol (ALPN) that a connection comes to."""
     _, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context)
     spoken: ssl.SSLObject = writer.get_extra_info("ssl_object")
+    found = spoken.version(), spoken.selected_alpn_protocol()
     writer.close()
-    return spoken.version(), spoken.selected_alpn_protocol()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return found
 
 
 @pytest.mark.parametrize(
@@ -93,6 +98,14 @@ def test_older_versions_are_not_spoken(certificate: Certificate) -> None:
     context = server_context(certificate.path, certificate.key)
     assert context is not None
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+async def test_stock_hypercorn_would_rather_speak_http_2(tmp_path: Path, certificate: Certificate) -> None:
+    files = ["--certificate", str(certificate.path), "--key", str(certificate.key)]
+    context = certificate.trust()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    async with ServerProcess(tmp_path, command=STOCK, arguments=files, certificate=certificate) as server:
+        assert await connected(server, context) == ("TLSv1.3", "h2")
 
 
 # Streams and sockets

@@ -1,4 +1,7 @@
-"""The WebSocket's mends, by its bytes, each beside what stock Hypercorn does; see also test_autobahn.py."""
+"""What goes over a WebSocket, by its bytes; each mend beside what stock Hypercorn does.
+
+See also test_websocket_ends.py and test_autobahn.py.
+"""
 
 import contextlib
 import re
@@ -11,20 +14,15 @@ import pytest_asyncio
 
 from tests.harness import ServerProcess
 from tests.server.conftest import TINY
-from tests.server.inside import application, inside
-from tests.server.peer import BINARY, CLOSE, HANDSHAKE, PING, PONG, TEXT, Frame, Peer, masked, request
+from tests.server.inside import inside
+from tests.server.peer import BINARY, CLOSE, PING, PONG, TEXT, Frame, Peer, closing, masked
 from tests.server.tiny import Tiny
-from wellnet_sse.app import services
 from wellnet_sse.server import direct, runner, websocket
 from wellnet_sse.server.websocket import MISSED_PONGS
 from wellnet_sse.transports.websocket import MAX_MESSAGE_BYTES
 
 DEFLATE = "permessage-deflate; client_max_window_bits, permessage-deflate"
 LIMIT = MAX_MESSAGE_BYTES
-
-
-def closing(code: int) -> bytes:
-    return masked(CLOSE, code.to_bytes(2))
 
 
 # Compression
@@ -108,9 +106,7 @@ def test_the_connection_ends_with_the_refusal(ours: ServerProcess, stock: Server
     with Peer(stock.port) as peer:
         peer.upgrade()
         assert peer.send(too_long).frame().code == 1009
-        peer.socket.settimeout(0.3)
-        with pytest.raises(TimeoutError):
-            peer.take(1)
+        assert peer.says_no_more()
 
 
 def test_a_peer_that_sends_on_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,72 +167,6 @@ def test_what_was_right_before_a_violation_is_still_answered(ours: ServerProcess
         assert peer.frame() == Frame(PONG, b"1")
         assert peer.frame().code == 1002
         assert peer.ended()
-
-
-# Openings and ends
-
-
-def test_a_close_is_echoed_and_then_the_connection_ends(ours: ServerProcess) -> None:
-    with Peer(ours.port) as peer:
-        peer.upgrade()
-        assert peer.send(closing(4321)).frame().code == 4321
-        assert peer.ended()
-
-
-def test_a_fault_of_the_application_is_told_as_ours(ours: ServerProcess) -> None:
-    with Peer(ours.port) as peer:
-        peer.upgrade("/fault")
-        assert peer.frame().code == 1011
-        assert peer.ended()
-
-
-def test_a_fault_of_our_handler_is_told_as_ours(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Quart itself would close with 1000, as if all were well."""
-    with application() as (server, app), Peer(server.port) as peer:
-
-        async def fail(*_: object, **__: object) -> None:
-            raise ZeroDivisionError("a secret")
-
-        monkeypatch.setattr(services(app).progress, "stop", fail)
-        peer.upgrade("/ws/progress?userId=7")
-        peer.send(masked(TEXT, b'{"type":"stop_operation","operation_id":"one"}'))
-        frame = peer.frame()
-        assert frame.code == 1011
-        assert b"secret" not in frame.payload
-        assert peer.ended()
-        server.wait(lambda: len(services(app).progress.hub) == 0)
-    assert [it.message for it in caplog.records] == ["socket_failed"]
-
-
-def test_a_flood_is_a_breach_of_policy(ours: ServerProcess) -> None:
-    assert ours.exit_code is None
-    with application(messages_burst=20, messages_per_second=1) as (server, _), Peer(server.port) as peer:
-        peer.upgrade("/ws/progress?userId=7")
-        peer.send(masked(TEXT, b"{}") * 5000)
-        assert peer.frame().code == 1008
-        assert peer.ended()
-
-
-def test_a_client_may_talk_before_it_is_answered(ours: ServerProcess) -> None:
-    with Peer(ours.port) as peer:
-        peer.send(request("/echo", **HANDSHAKE), masked(TEXT, b"at once"))
-        assert peer.head().status == 101
-        assert peer.frame() == Frame(TEXT, b"at once")
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [{"Sec-WebSocket-Version": "8"}, {"Sec-WebSocket-Key": ""}, {"Connection": "close"}],
-)
-def test_a_handshake_that_is_none_is_refused(ours: ServerProcess, headers: dict[str, str]) -> None:
-    given = {name: value for name, value in {**HANDSHAKE, **headers}.items() if value}
-    with Peer(ours.port) as peer:
-        peer.send(request("/echo", **given))
-        status = peer.head().status
-        assert status in {200, 400}, "or what plain HTTP has there"
-        assert status == 200 or peer.ended(), "nobody waits for what such a peer says next"
 
 
 # Pings
