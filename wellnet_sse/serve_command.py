@@ -14,7 +14,7 @@ import click
 
 from wellnet_sse import __version__, logs
 from wellnet_sse.app import create_app, drain, open_history, services
-from wellnet_sse.errors import ConfigurationError
+from wellnet_sse.errors import ConfigurationError, UnavailableError
 from wellnet_sse.provisioning.demo import demo_router_entries, seed
 from wellnet_sse.server import runner, sockets, tls
 from wellnet_sse.server.place import Place
@@ -73,6 +73,8 @@ def _run(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
     except ConfigurationError as error:
         raise click.ClickException(error.detail) from error
+    except UnavailableError as error:
+        raise click.ClickException(f"{error.detail}; see `wellnet-sse doctor`") from error
 
 
 async def _serve(settings: Settings, *, demo: bool, show: bool = False, inherited: str | None = None) -> None:

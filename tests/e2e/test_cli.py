@@ -72,6 +72,7 @@ async def test_the_installed_command_tells_its_version_and_what_it_can_do() -> N
         ({"NONSENSE": 1, "IDLE_SECONDS": "soon"}, ["WELLNET_NONSENSE", "WELLNET_IDLE_SECONDS"]),
         ({"BROKER_URL": "nats://bus:s3creto@10.9.9.9"}, ["WELLNET_BROKER_URL"]),
         ({"DATABASE_URL": "mysql://wellnet:s3creto@localhost/wellnet"}, ["WELLNET_DATABASE_URL"]),
+        ({"DATABASE_URL": "postgresql://wellnet:s3creto@127.0.0.1:1/x"}, ["base de datos", "doctor"]),
     ],
 )
 async def test_unknown_and_bad_settings_are_named_at_start(

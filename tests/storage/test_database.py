@@ -135,6 +135,7 @@ async def test_sqlite_is_opened_for_many_readers(
     open_database: Open, tmp_path: Path, synchronous: str, level: int
 ) -> None:
     database = open_database(f"sqlite+aiosqlite:///{tmp_path}/wellnet.db", sqlite_synchronous=synchronous)
+    await database.migrate()
     async with database.session() as session:
         values = [
             await session.scalar(text(f"PRAGMA {name}"))

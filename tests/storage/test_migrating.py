@@ -1,5 +1,6 @@
 """Another process holds the database while a server starts."""
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -34,9 +35,21 @@ async def test_a_migration_of_a_locked_database_is_unavailable(
 ) -> None:
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(UnavailableError):
-        await database.migrate()
+        await database.migrate(wait_seconds=0.05)
     other.execute("ROLLBACK")
     await database.migrate()
+
+
+async def test_a_migration_waits_longer_for_its_turn_than_a_request_does(
+    database: Database, other: sqlite3.Connection
+) -> None:
+    await database.ping()
+    other.execute("BEGIN IMMEDIATE")
+    migrating = asyncio.create_task(database.migrate())
+    done, _ = await asyncio.wait([migrating], timeout=0.3)
+    assert not done
+    other.execute("ROLLBACK")
+    await migrating
 
 
 async def test_where_nothing_is_to_migrate_no_lock_is_waited_for(

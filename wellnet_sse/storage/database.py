@@ -20,6 +20,10 @@ Batch = Sequence[tuple[str, Sequence[tuple[Any, ...]]]]
 """Statements of the driver, each with its rows."""
 
 _MIGRATION_LOCK = 0x57454C4C  # "WELL": any number will do, so long as all our processes use the same
+MIGRATION_WAIT_SECONDS = 30.0
+"""How long another process's migrations are waited for: longer than a request may wait for its turn.
+
+On PostgreSQL it is what every statement may take."""
 RETRY_AFTER_SECONDS = 5
 _AWAY = "La base de datos no está disponible"
 
@@ -83,15 +87,16 @@ class Database:
         """Whether what was committed is still there after the machine lost power."""
         return self.dialect != "sqlite" or self._sqlite_synchronous == "FULL"
 
-    async def migrate(self) -> None:
+    async def migrate(self, *, wait_seconds: float = MIGRATION_WAIT_SECONDS) -> None:
         """Bring the schema to the newest version.
 
         Two processes may start at once: the second waits, and finds nothing to do. Within one process it is
         called once at a time, because Alembic's context is a global. Raises `ConfigurationError` when the
-        schema is newer than this program, `UnavailableError` when the database is away.
+        schema is newer than this program, `UnavailableError` when the database is away, or somebody else
+        writes for longer than `wait_seconds`.
         """
         async with self.writing() as connection:
-            await connection.run_sync(_upgrade)
+            await connection.run_sync(_upgrade, wait_ms=round(wait_seconds * 1000))
 
     @asynccontextmanager
     async def session(self, *, writes: bool = False) -> AsyncIterator[AsyncSession]:
@@ -201,7 +206,7 @@ def _execute(plain: Engine, batch: Batch) -> None:
             connection.exec_driver_sql(statement, rows)
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, *, wait_ms: int) -> None:
     """Run what is missing, alone: both locks are let go at the end of the transaction."""
     if schema_version(connection) == migrations.NEWEST:
         return
@@ -211,8 +216,13 @@ def _upgrade(connection: Connection) -> None:
     from alembic.util import CommandError  # noqa: PLC0415
 
     if connection.dialect.name == "sqlite":
-        # Python's sqlite3 opens no transaction before DDL, so that half a migration could remain.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        as_ever = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={wait_ms}")
+        try:
+            # Python's sqlite3 opens no transaction before DDL, so that half a migration could remain.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        finally:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={as_ever}")
     else:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
     config = Config()
