@@ -36,8 +36,9 @@ def environment(directory: Path, **more: str) -> dict[str, str]:
 class Piped(LineProcess[str]):
     """A command whose stdout is a pipe."""
 
-    def __init__(self, *arguments: str) -> None:
-        super().__init__(command(*arguments))
+    def __init__(self, *arguments: str, through: Sequence[str] = ()) -> None:
+        """`through`: what starts it."""
+        super().__init__([*through, *command(*arguments)])
 
     def parse(self, line: bytes) -> str:
         """Keep the line, without its end."""

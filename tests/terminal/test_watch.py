@@ -134,7 +134,8 @@ async def test_nobody_there_has_its_code() -> None:
 
 
 async def test_all_goes_on_until_ctrl_c(server: ServerProcess, mine: httpx.AsyncClient, user: int) -> None:
-    async with Piped("watch", "--all", *of(server, user)) as piped:
+    """Also in a job of a script, for which the shell has it ignored."""
+    async with Piped("watch", "--all", *of(server, user), through=["env", "--ignore-signal=INT"]) as piped:
         await publish(mine, "two", "in_progress", 10)
         await piped.take(lambda line: line.split()[1:3] == ["two", "copy"])
         await publish(mine, "one", "completed", 100)

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 import click
@@ -17,6 +18,7 @@ from wellnet_sse.terminal.remote import Patience, Remote
 
 DEFAULT_URL = "http://127.0.0.1:4440"
 PATIENCE_SECONDS = 60.0
+CANCEL_AGAIN_SECONDS = 0.1
 TOKEN_VARIABLE = "WELLNET_TOKEN"  # noqa: S105 - a name
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -115,8 +117,38 @@ def of_server(function: Function) -> Function:
 
 
 def complete(work: Coroutine[Any, Any, Exit]) -> None:
-    """Run `work` and end with what it gives. Ctrl-C and SIGTERM let it put the terminal right before."""
-    # Ctrl-C, too: asyncio would cancel the work instead, and what it waits for may keep that to itself.
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(Exit.CTRL_C))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.TERMINATED))
-    sys.exit(asyncio.run(work))
+    """Run `work` and end with what it gives; Ctrl-C and SIGTERM let it put the terminal right before."""
+    sys.exit(asyncio.run(_unless_asked_to_end(work)))
+
+
+async def _unless_asked_to_end(work: Coroutine[Any, Any, Exit]) -> Exit:
+    loop = asyncio.get_running_loop()
+    asked: asyncio.Future[Exit] = loop.create_future()
+
+    def end(exit_: Exit) -> None:
+        if not asked.done():
+            asked.set_result(exit_)
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)  # the second one ends it at once, whatever it is busy with
+        loop.call_soon_threadsafe(end, Exit.CTRL_C if number == signal.SIGINT else Exit.TERMINATED)
+
+    # Not as exceptions, which could be raised where nobody hears them; and also where a shell had them
+    # ignored, as it does for what it runs with `&`.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask)
+    task = loop.create_task(work)
+    await asyncio.wait([task, asked], return_when=asyncio.FIRST_COMPLETED)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    # A cancellation can be lost in what is waited for, and asyncio's own end would wait for ever.
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        for one in others:
+            one.cancel()
+        await asyncio.wait(others, timeout=CANCEL_AGAIN_SECONDS)
+    error = None if task.cancelled() else task.exception()
+    if asked.done():
+        return asked.result()
+    if error is not None:
+        raise error
+    return task.result()
