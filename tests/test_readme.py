@@ -269,10 +269,11 @@ async def test_demo_shows_an_operation_and_serves(environment: dict[str, str]) -
     dry = ["make", "--dry-run", "--silent", "demo"]
     made = subprocess.run(dry, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout  # noqa: ASYNC221, S603
     last = made.strip().splitlines()[-1].strip()
-    assert last == ".venv/bin/wellnet-sse demo"
+    text = last.rpartition("/bin/")[2]
+    assert text == "wellnet-sse demo"
     address = f"127.0.0.1:{free_port()}"
-    text = f"{last.removeprefix('.venv/bin/')} --bind {address}"
-    async with Running(bash(text), environment | {"WELLNET_DEMO_PACE_SECONDS": "0"}) as command:
+    demo = bash(f"{text} --bind {address}")
+    async with Running(demo, environment | {"WELLNET_DEMO_PACE_SECONDS": "0"}) as command:
         await command.until(b"Serving until")
         shown = command.output.decode()
         assert "Configuración eliminada del sistema" in shown
