@@ -1,6 +1,9 @@
 """How WebSockets begin and end, by their bytes; each mend beside what stock Hypercorn, or Quart, does."""
 
+import asyncio
+
 import pytest
+from quart import Websocket
 
 from tests.harness import ServerProcess
 from tests.server.inside import application
@@ -47,6 +50,12 @@ def test_a_fault_of_our_handler_is_told_as_ours(
         async def fail(*_: object, **__: object) -> None:
             raise ZeroDivisionError("a secret")
 
+        async def close_slowly(websocket: Websocket, code: int, reason: str) -> None:
+            await close(websocket, code, reason)
+            await asyncio.Event().wait()  # cut off by the peer's end, as any close may be
+
+        close = Websocket.close
+        monkeypatch.setattr(Websocket, "close", close_slowly)
         monkeypatch.setattr(services(app).progress, "stop", fail)
         peer.upgrade("/ws/progress?userId=7")
         peer.send(masked(TEXT, b'{"type":"stop_operation","operation_id":"one"}'))

@@ -144,7 +144,11 @@ class ProgressSocket:
     async def _obey_all(self) -> None:
         while True:
             self._at_hand = await self._commands.get()
-            await self._obey(self._at_hand)
+            try:
+                await self._obey(self._at_hand)
+            except Exception:
+                self._at_hand = None  # only what is cut off is done again, not what has failed
+                raise
             self._at_hand = None
 
     async def _hear_out(self) -> None:
