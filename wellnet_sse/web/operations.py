@@ -1,6 +1,5 @@
 """Operations over HTTP: begin, read, list, stop and cancel (protocol §5)."""
 
-import hashlib
 import secrets
 from urllib.parse import quote, urlencode
 
@@ -9,6 +8,7 @@ from quart import Blueprint, Response, jsonify, request
 from wellnet_sse.errors import BadRequestError, NotFoundError
 from wellnet_sse.identity.tokens import Scope
 from wellnet_sse.progress.events import UserId
+from wellnet_sse.web.etags import etag_of, unless_known
 from wellnet_sse.web.schemas import Empty, NewOperation, describe, page_limit, read_body
 from wellnet_sse.web.services import Services
 from wellnet_sse.web.streams import checked_operation_id
@@ -52,16 +52,10 @@ def blueprint(services: Services) -> Blueprint:
         if found is None or not found[0].begun:
             raise NotFoundError("No existe esa operación")
         response: Response = jsonify(describe(*found, progress.outlook(found[0])))
-        data = await response.get_data(as_text=False)
-        etag = hashlib.sha256(data).hexdigest()[:32]
-        response.set_etag(etag)
         response.headers["Cache-Control"] = "no-cache"
         if found[0].outcome is None:
             response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        if request.method in {"GET", "HEAD"} and request.if_none_match.contains(etag):
-            response.status_code = 304
-            response.set_data(b"")
-        return response
+        return unless_known(response, etag_of(await response.get_data(as_text=False)))
 
     @operations.get("")
     async def list_newest_first() -> Response:

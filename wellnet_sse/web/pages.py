@@ -4,16 +4,16 @@ All of it is read once, when the application is made: whatever path is asked for
 that were found then, so there is no way out of the folder.
 """
 
-import hashlib
 import html
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response
 
 from wellnet_sse.errors import NotFoundError
+from wellnet_sse.web.etags import etag_of, unless_known
 from wellnet_sse.web.services import Services
 
 STATIC = Path(__file__).parent.parent / "static"
@@ -64,16 +64,12 @@ class File:
     @classmethod
     def of(cls, content: bytes, suffix: str) -> Self:
         """A file with that content; its tag changes with it."""
-        return cls(content, TYPES[suffix], hashlib.sha256(content).hexdigest()[:32])
+        return cls(content, TYPES[suffix], etag_of(content))
 
     def answer(self) -> Response:
-        """The answer to whoever asks: the file, or that theirs is still it (RFC 9110 §13.1.2)."""
+        """The answer to whoever asks: the file, or that theirs is still it."""
         response = Response(self.content, content_type=self.content_type, headers=HEADERS)
-        response.set_etag(self.etag)
-        if request.if_none_match.contains_weak(self.etag):
-            response.status_code = 304
-            response.set_data(b"")
-        return response
+        return unless_known(response, self.etag)
 
 
 def read_files(folder: Path) -> dict[str, File]:
