@@ -113,8 +113,9 @@ class Side(asyncio.Protocol):
                 self._timer = asyncio.get_running_loop().call_later(late_seconds, self._carry)
                 return
             self._queue.popleft()
-            if self.peer is not None and self.peer.transport is not None:
-                self.peer.transport.write(data)
+            transport = None if self.peer is None else self.peer.transport
+            if transport is not None and not transport.is_closing():
+                transport.write(data)
         if self._ends and not self._queue:
             self._end()
 
@@ -222,10 +223,11 @@ class FaultProxy:
     async def _disturb(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            for side in [side for side in self._links if side.transport is None]:
-                del self._links[side]
             for side in list(self._links):
-                self._meet(side)
+                if side.transport is not None:
+                    self._meet(side)
+                elif side.peer is None or side.peer.transport is None:
+                    del self._links[side]
 
     def _meet(self, side: Side) -> None:
         faults = self.faults

@@ -99,14 +99,22 @@ async def test_while_valkey_is_away_publishers_hear_so_and_streams_stay_open(
     async with server.http(user=7) as client, SseReader(f"{server.url}/sse/progress?userId=7") as reader:
         await reader.until_live()
         assert await eventually(lambda: _is_up(client))
+        assert (await _publish(client, "over")).status_code == 201
+        ended = await client.post("/api/operaciones/over/detener", json={})
+        await reader.until(lambda event: event.event == "operation")
         await own_valkey.kill()
         refused = await _publish(client, "import-1")
         assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
         assert int(refused.headers["Retry-After"]) > 0
         assert (await client.get("/readyz")).status_code == 503
         await eventually(lambda: _is_down(client))
-        async with SseReader(f"{server.url}/sse/operations/import-1?userId=7") as late:
+        over = f"{server.url}/sse/operations/over?userId=7"
+        async with (
+            SseReader(f"{server.url}/sse/operations/import-1?userId=7") as late,
+            SseReader(over, last_event_id=ended.json()["cursor"]) as last,
+        ):
             assert (await late.opened()).status == 200
+            assert (await last.opened()).status == 200, "nobody knows whether it was re-opened"
             await own_valkey.start()
             await eventually(lambda: _is_up(client))
             answer = await _publish(client, "import-1")
@@ -114,3 +122,6 @@ async def test_while_valkey_is_away_publishers_hear_so_and_streams_stay_open(
             for one in (reader, late):
                 event = await one.until(lambda event: event.event == "message")
                 assert event[-1].id == answer.json()["cursor"]
+            assert await last.rest() == []
+        async with SseReader(over, last_event_id=ended.json()["cursor"]) as last:
+            assert (await last.opened()).status == 204
