@@ -1,4 +1,4 @@
-"""A store that dies, freezes, is cut off for one node, or comes back with less than it had."""
+"""A store that dies, freezes, is full, is cut off for one node, or comes back with less than it had."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -173,6 +173,22 @@ async def _snapshot(valkey: ValkeyServer) -> Callable[[], Any]:
                 await client.restore(name, 0, dump)
 
     return restore
+
+
+async def test_a_store_that_is_full_refuses_what_is_new_whole_and_is_read_on(
+    make_node: MakeNode, own_valkey: ValkeyServer
+) -> None:
+    """Nothing of it stays there, its key neither; and once there is room it goes on."""
+    broker = (await make_node(own_valkey.url, wait_seconds=0.3)).broker
+    await broker.append(USER, "op", update(message="before"))
+    again = IdempotencyKey("key", "of the second")
+    await own_valkey.call("CONFIG", "SET", "maxmemory", 1)
+    with pytest.raises(UnavailableError):
+        await broker.append(USER, "op", update(message="second"), key=again)
+    assert await kept(broker) == ["before"]
+    await own_valkey.call("CONFIG", "SET", "maxmemory", 0)
+    await broker.append(USER, "op", update(message="second"), key=again)
+    assert await kept(broker) == ["before", "second"]
 
 
 async def test_numbers_that_fell_back_get_a_new_epoch_and_readers_a_gap(
