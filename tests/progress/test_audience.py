@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.brokers.changes import publish
-from tests.progress.test_direct import close, direct, encode, settle
+from tests.progress.connecting import close, direct, encode, settle
 from wellnet_sse.brokers.memory import MemoryBroker
 from wellnet_sse.progress.hub import Hub
 from wellnet_sse.progress.items import Item

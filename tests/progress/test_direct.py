@@ -1,108 +1,21 @@
 """Level readers are written to directly, and see just what all others see (design §4)."""
 
-import asyncio
-from collections.abc import Sequence
-
 import pytest
 
 from tests.brokers.changes import USER, publish, update
 from tests.brokers.wrappers import LossyBroker
 from tests.progress.clock import FakeClock
+from tests.progress.connecting import close, direct, settle
 from tests.progress.making import hub_over, memory
-from tests.progress.reading import Reader, record_of, seqs
+from tests.progress.reading import Reader, seqs
 from wellnet_sse.brokers.memory import MemoryBroker
 from wellnet_sse.progress.events import Status
-from wellnet_sse.progress.hub import Hub
-from wellnet_sse.progress.items import CloseReason, Encoder, Final, Item
+from wellnet_sse.progress.hub import REST_SECONDS, Hub
+from wellnet_sse.progress.items import CloseReason
 from wellnet_sse.progress.level import BUFFER_BYTES
 from wellnet_sse.progress.operation import Operation
-from wellnet_sse.progress.subscription import Subscription
 
 ERROR = Status.ERROR
-
-
-def encode(items: Sequence[Item]) -> bytes:
-    """One line an item: its place, and `!` where it is the final one; `.` for nothing."""
-    lines = [
-        f"{record.cursor.seq}{'!' if isinstance(item, Final) else ''}\n"
-        for item in items
-        if (record := record_of(item)) is not None
-    ]
-    return "".join(lines).encode() if items else b".\n"
-
-
-class Connection:
-    """A connection that keeps what is written to it; its peer takes all at once, or nothing."""
-
-    def __init__(self) -> None:
-        self.written: list[bytes] = []
-        self.stalled = False
-        self.aborted = False
-        self.broken = False
-        self._waiting = 0
-
-    def write(self, data: bytes) -> None:
-        if self.broken:
-            raise OSError("a fault of this connection alone")
-        self.written.append(data)
-        if self.stalled:
-            self._waiting += len(data)
-
-    def buffered(self) -> int:
-        return self._waiting
-
-    def take(self, count: int) -> None:
-        self._waiting -= count
-
-    def abort(self) -> None:
-        self.aborted = True
-
-    @property
-    def lines(self) -> list[str]:
-        return b"".join(self.written).decode().splitlines()
-
-
-class DirectReader:
-    """A transport over a connection: it writes the batches itself, and lets live records be written to it."""
-
-    def __init__(self, subscription: Subscription, encoder: Encoder) -> None:
-        self.connection = Connection()
-        self.subscription = subscription
-        self.encoder = encoder
-        self.task = asyncio.ensure_future(self._serve())
-
-    async def _serve(self) -> None:
-        with self.subscription:
-            self.subscription.write_directly(self.connection, self.encoder)
-            async for batch in self.subscription.batches():
-                self.connection.write(encode(batch))
-
-    async def ended(self) -> list[str]:
-        async with asyncio.timeout(5):
-            await self.task
-        return self.connection.lines
-
-
-async def settle() -> None:
-    """Let everything happen that is due: a flush comes at the latest with the next tick of 2 ms."""
-    loop = asyncio.get_running_loop()
-    done = loop.create_future()
-    loop.call_later(0.004, done.set_result, None)
-    await done
-
-
-async def direct(
-    hub: Hub, *, operation_id: str | None = None, cursor: str | None = None, encoder: Encoder = encode
-) -> DirectReader:
-    reader = DirectReader(hub.subscribe(USER, operation_id=operation_id, cursor=cursor), encoder)
-    await settle()
-    return reader
-
-
-async def close(hub: Hub, *readers: DirectReader) -> None:
-    hub.close(CloseReason.DRAIN)
-    for reader in readers:
-        await reader.ended()
 
 
 async def test_a_direct_reader_gets_what_others_get_in_fewer_writes(hub: Hub, broker: MemoryBroker) -> None:
@@ -274,6 +187,7 @@ async def test_a_peer_was_not_slow_while_there_was_nothing_to_take(
     reader.connection.stalled = True
     await publish(broker, 2)
     await settle()
+    clock.advance(REST_SECONDS)
     hub.tick()
     clock.advance(29)
     hub.tick()

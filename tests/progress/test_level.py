@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.brokers.changes import USER, publish
-from tests.progress.test_direct import Connection, close, direct, settle
+from tests.progress.connecting import Connection, close, direct, settle
 from wellnet_sse.brokers.memory import MemoryBroker
 from wellnet_sse.progress.hub import Hub
 from wellnet_sse.progress.items import Item

@@ -12,9 +12,13 @@ from wellnet_sse.progress.glances import Delays, Glances, glance
 from wellnet_sse.progress.items import Clocks, CloseReason
 from wellnet_sse.progress.outbox import LIMIT_BYTES, LIMIT_EVENTS, Outbox
 from wellnet_sse.progress.subscription import Subscription
+from wellnet_sse.progress.wheel import Wheel
 
 FLUSH_SECONDS = 0.002
 """How long records may be gathered while there is much to write."""
+
+REST_SECONDS = 5.0
+"""How long a reader for whom nothing waits is not looked at: so much later may be seen that it is stuck."""
 
 ABORT_AFTER_SECONDS = 5.0
 """How long a closed reader may take nothing before its connection is aborted."""
@@ -126,6 +130,8 @@ class Hub:
         """How many times one of them was offered to a reader."""
         self.delays = Delays()
         self._noted_ms = 0
+        self._wheel = Wheel()
+        self._rest_seconds = min(REST_SECONDS, limits.slow_seconds / 6)
         self._conflated = 0
         broker.attach(self.publish)
 
@@ -180,6 +186,7 @@ class Hub:
             self._broker.watch(subscription.user_id)
         channel.audience(subscription).join(subscription)
         self._readers.add(subscription)
+        self._wheel.put(subscription, self._clocks.monotonic())
         self.emptied.clear()
         if self._closing is not None:
             subscription.close(self._closing)
@@ -190,6 +197,7 @@ class Hub:
         channel = self._channels[subscription.user_id]
         channel.leave(subscription)
         self._readers.discard(subscription)
+        self._wheel.discard(subscription)
         if not channel:
             del self._channels[subscription.user_id]
             self._broker.unwatch(subscription.user_id)
@@ -255,16 +263,29 @@ class Hub:
         To be called about every second by whoever owns the hub: it is the one clock of all readers.
         """
         now, now_ms = self._clocks.monotonic(), self._clocks.wall_ms()
-        for subscription in self.subscriptions():
-            if subscription.closed_at is not None:
-                if now - subscription.closed_at >= ABORT_AFTER_SECONDS and subscription.abort is not None:
-                    subscription.abort()
-            elif subscription.expires_ms is not None and subscription.expires_ms <= now_ms:
-                subscription.close(CloseReason.EXPIRED)
-            elif subscription.is_stuck(now, self._limits.slow_seconds):
-                subscription.close(CloseReason.SLOW)
-            elif not subscription.handing and now - subscription.handed_at >= self._limits.heartbeat_seconds:
-                subscription.beat(now)
+        for subscription in self._wheel.take_due(now):
+            self._wheel.put(subscription, self._look_at(subscription, now, now_ms))
+
+    def _look_at(self, subscription: Subscription, now: float, now_ms: int) -> float:
+        """Do what is due for it, and tell when it is to be looked at again; `now` is with the next tick."""
+        if subscription.closed_at is not None:
+            if now - subscription.closed_at >= ABORT_AFTER_SECONDS and subscription.abort is not None:
+                subscription.abort()
+            return now
+        if subscription.expires_ms is not None and subscription.expires_ms <= now_ms:
+            subscription.close(CloseReason.EXPIRED)
+            return now
+        if subscription.is_stuck(now, self._limits.slow_seconds):
+            subscription.close(CloseReason.SLOW)
+            return now
+        if not subscription.handing and now - subscription.handed_at >= self._limits.heartbeat_seconds:
+            subscription.beat(now)
+        if not subscription.at_rest:
+            return now
+        again = min(now + self._rest_seconds, subscription.handed_at + self._limits.heartbeat_seconds)
+        if subscription.expires_ms is not None:
+            again = min(again, now + (subscription.expires_ms - now_ms) / 1000)
+        return again
 
     def close(self, reason: CloseReason) -> None:
         """End every reader, and those that come from now on."""

@@ -216,10 +216,17 @@ class Subscription:
         if expected == 0:
             return False  # it was seen empty, and nothing was written since
         buffered = self.sink.buffered()
-        if buffered < expected or self._was_empty:
+        if buffered < expected:
             self.taken_at = now
+        elif self._was_empty:
+            self.taken_at = self.handed_at  # it has taken what came before
         self._expected, self._was_empty = buffered - written, buffered == 0
         return now - self.taken_at >= seconds
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing waits for it, as `is_stuck` saw it."""
+        return not self.handing if self.sink is None else self._was_empty
 
     def stuck_seconds(self, now: float) -> float:
         """For how long the peer has taken nothing although something waits for it, as `is_stuck` saw it."""
