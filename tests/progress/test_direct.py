@@ -5,7 +5,7 @@ import pytest
 from tests.brokers.changes import USER, publish, update
 from tests.brokers.wrappers import LossyBroker
 from tests.progress.clock import FakeClock
-from tests.progress.connecting import close, direct, settle
+from tests.progress.connecting import DirectReader, close, direct, settle
 from tests.progress.making import hub_over, memory
 from tests.progress.reading import Reader, seqs
 from wellnet_sse.brokers.memory import MemoryBroker
