@@ -51,6 +51,15 @@ async def test_one_that_takes_nothing_is_looked_at_each_second(
     assert len(looks) == 5
 
 
+async def test_one_that_fails_takes_the_clock_from_nobody(hub: Hub, clock: FakeClock) -> None:
+    readers = [await direct(hub) for _ in range(3)]
+    for reader in readers[:2]:
+        reader.connection.broken = True
+    pass_seconds(hub, clock, 50)  # heartbeats
+    assert [reader.connection.aborted for reader in readers] == [True, True, False]
+    assert readers[2].connection.lines.count(".") == 3
+
+
 async def test_whoever_left_is_not_looked_at(hub: Hub, clock: FakeClock, looks: Counter[int]) -> None:
     with hub.subscribe(USER):
         pass

@@ -1,18 +1,22 @@
 """Local fan-out: every record of a user to the readers of that user, synchronously."""
 
 import asyncio
+import logging
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from wellnet_sse.progress.audience import Audience
 from wellnet_sse.progress.broker import Broker
+from wellnet_sse.progress.channel import Channel
 from wellnet_sse.progress.events import Cursor, Record, UserId
 from wellnet_sse.progress.glances import Delays, Glances, glance
 from wellnet_sse.progress.items import Clocks, CloseReason
 from wellnet_sse.progress.outbox import LIMIT_BYTES, LIMIT_EVENTS, Outbox
 from wellnet_sse.progress.subscription import Subscription
 from wellnet_sse.progress.wheel import Wheel
+
+log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.002
 """How long records may be gathered while there is much to write."""
@@ -42,73 +46,6 @@ class Limits:
     slow_seconds: float = 30.0
 
 
-class _Channel:
-    """The readers of one user, and how far the live feed has come."""
-
-    __slots__ = ("_epoch", "_first_seq", "_seq", "all", "by_operation")
-
-    def __init__(self) -> None:
-        self.all = Audience(final_ends=False)
-        self.by_operation: dict[str, Audience] = {}
-        self._first_seq = 0
-        self._epoch: str | None = None
-        """None before the first."""
-        self._seq = 0
-
-    def __iter__(self) -> Iterator[Subscription]:
-        yield from self.all
-        for audience in self.by_operation.values():
-            yield from audience
-
-    def __bool__(self) -> bool:
-        return bool(self.all or self.by_operation)
-
-    def audience(self, subscription: Subscription) -> Audience:
-        """The audience that it belongs to."""
-        operation_id = subscription.operation_id
-        if operation_id is None:
-            return self.all
-        audience = self.by_operation.get(operation_id)
-        if audience is None:
-            audience = self.by_operation[operation_id] = Audience(final_ends=True)
-        return audience
-
-    def leave(self, subscription: Subscription) -> None:
-        audience = self.audience(subscription)
-        audience.leave(subscription)
-        if not audience and subscription.operation_id is not None:
-            del self.by_operation[subscription.operation_id]
-
-    def is_level(self, cursor: Cursor) -> bool:
-        """Whether the feed goes on from `cursor`: nothing lies between it and what was fed first."""
-        if self._epoch != cursor.epoch:  # history is the truth: the feed starts anew from there
-            self._begin(cursor.epoch, cursor.seq + 1)
-            self._seq = cursor.seq
-        return self._first_seq <= cursor.seq + 1
-
-    def admits(self, record: Record) -> bool:
-        """Move on to the record, unless it was fed before; after a hole all readers go back to history."""
-        seq = record.seq
-        if record.epoch != self._epoch:
-            self._begin(record.epoch, seq)
-        elif seq != self._seq + 1:
-            if seq <= self._seq:
-                return False
-            self._first_seq = seq
-            self._lose()
-        self._seq = seq
-        return True
-
-    def _begin(self, epoch: str, first_seq: int) -> None:
-        if self._epoch is not None:
-            self._lose()
-        self._epoch, self._first_seq = epoch, first_seq
-
-    def _lose(self) -> None:
-        for subscription in tuple(self):
-            subscription.lost()
-
-
 class Hub:
     """Hands what the broker feeds to the readers of this process, and keeps an eye on them."""
 
@@ -116,7 +53,7 @@ class Hub:
         self._broker = broker
         self._limits = limits
         self._clocks = clocks
-        self._channels: dict[UserId, _Channel] = {}
+        self._channels: dict[UserId, Channel] = {}
         self._readers: set[Subscription] = set()
         self._closing: CloseReason | None = None
         self._due: list[Audience] = []
@@ -182,7 +119,7 @@ class Hub:
         """See `Home.join`."""
         channel = self._channels.get(subscription.user_id)
         if channel is None:
-            channel = self._channels[subscription.user_id] = _Channel()
+            channel = self._channels[subscription.user_id] = Channel()
             self._broker.watch(subscription.user_id)
         channel.audience(subscription).join(subscription)
         self._readers.add(subscription)
@@ -264,7 +201,14 @@ class Hub:
         """
         now, now_ms = self._clocks.monotonic(), self._clocks.wall_ms()
         for subscription in self._wheel.take_due(now):
-            self._wheel.put(subscription, self._look_at(subscription, now, now_ms))
+            try:
+                again = self._look_at(subscription, now, now_ms)
+            except Exception:  # one connection's fault must not take the clock from the readers after it
+                log.exception("reader_failed", extra={"user_id": subscription.user_id})
+                subscription.fail()
+                again = now
+            if subscription in self._readers:
+                self._wheel.put(subscription, again)
 
     def _look_at(self, subscription: Subscription, now: float, now_ms: int) -> float:
         """Do what is due for it, and tell when it is to be looked at again; `now` is with the next tick."""
