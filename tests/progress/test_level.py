@@ -64,3 +64,18 @@ async def test_a_connection_is_asked_for_its_room_only_when_it_may_have_none(
     assert len(reader.connection.lines) == 20
     assert len(looks) < 5
     await close(hub, reader)
+
+
+async def test_what_was_pending_when_history_began_anew_is_not_told_after_it(
+    hub: Hub, broker: MemoryBroker
+) -> None:
+    reader = await direct(hub)
+    await publish(broker, 5)
+    await settle()
+    await publish(broker, 1)  # is pending
+    broker._logs.clear()  # all is lost, and numbers begin again
+    await publish(broker, 1)
+    await settle()
+    await close(hub, reader)
+    assert "6" not in reader.connection.lines
+    assert reader.connection.lines[-1] == "1"

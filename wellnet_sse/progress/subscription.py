@@ -185,6 +185,7 @@ class Subscription:
 
     def lost(self) -> None:
         """The live feed has a hole: read history again from the last record that was handed over."""
+        self._stop_direct()  # first: what is pending is offered again, and may be of an epoch that is over
         self.outbox.clear()
         self._joining = True
         self._wake()
