@@ -15,7 +15,7 @@ from tests.harness import ValkeyServer, eventually
 from tests.progress.reading import Reader, gaps, record_of
 from wellnet_sse.brokers.valkey import writer
 from wellnet_sse.errors import UnavailableError
-from wellnet_sse.progress.broker import Broker, IdempotencyKey, Wanted
+from wellnet_sse.progress.broker import Broker, IdempotencyKey, Rate, Wanted
 from wellnet_sse.progress.items import Live
 
 RETURN_SECONDS = 5.0
@@ -175,18 +175,24 @@ async def _snapshot(valkey: ValkeyServer) -> Callable[[], Any]:
     return restore
 
 
-async def test_a_store_that_is_full_refuses_what_is_new_whole_and_is_read_on(
-    make_node: MakeNode, own_valkey: ValkeyServer
+@pytest.mark.parametrize("setting", ["maxmemory", "min-replicas-to-write"])
+async def test_a_store_that_takes_nothing_new_refuses_it_whole_and_is_read_on(
+    make_node: MakeNode, own_valkey: ValkeyServer, setting: str
 ) -> None:
-    """Nothing of it stays there, its key neither; and once there is room it goes on."""
+    """Nothing of it stays there, its key neither; and once it may it goes on."""
     broker = (await make_node(own_valkey.url, wait_seconds=0.3)).broker
     await broker.append(USER, "op", update(message="before"))
     again = IdempotencyKey("key", "of the second")
-    await own_valkey.call("CONFIG", "SET", "maxmemory", 1)
+    await own_valkey.call("CONFIG", "SET", setting, 1)
     with pytest.raises(UnavailableError):
         await broker.append(USER, "op", update(message="second"), key=again)
+    with pytest.raises(UnavailableError):
+        await broker.reserve(USER, "holder", streams=1, version=1, limit=9)
+    with pytest.raises(UnavailableError):
+        await broker.check()
+    assert await broker.admit(USER, Rate(1, 1)) == 0
     assert await kept(broker) == ["before"]
-    await own_valkey.call("CONFIG", "SET", "maxmemory", 0)
+    await own_valkey.call("CONFIG", "SET", setting, 0)
     await broker.append(USER, "op", update(message="second"), key=again)
     assert await kept(broker) == ["before", "second"]
 

@@ -27,8 +27,19 @@ from wellnet_sse.errors import ConfigurationError, UnavailableError
 
 log = logging.getLogger(__name__)
 
-REFUSED = (AskError, ClusterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
-"""Answers that say: not here, or not now. Nothing was done."""
+_REFUSALS = (AskError, ClusterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
+_REFUSAL_WORDS = ("BUSY ", "MISCONF ", "NOREPLICAS ")
+
+
+def is_refusal(reply: Reply) -> bool:
+    """Whether an answer says: not here, or not now. Nothing was done.
+
+    The last three are of a store in which a script runs, that cannot save, or that has too few replicas;
+    redis-py has no classes for them.
+    """
+    return isinstance(reply, _REFUSALS) or (
+        isinstance(reply, ResponseError) and str(reply).startswith(_REFUSAL_WORDS)
+    )
 
 
 class Call(NamedTuple):
@@ -75,7 +86,7 @@ class Link:
     async def _announce_nothing(self) -> None:
         """Whether it can be told what is appended: sharded channels came with Redis 7, and need rights."""
         (reply,) = await self.shards.of(0).exchange([("SPUBLISH", bucket_key(0, "live"), "")])
-        if isinstance(reply, REFUSED):
+        if is_refusal(reply):
             raise RefusedError from reply
         if isinstance(reply, ResponseError):
             raise ConfigurationError(
@@ -170,7 +181,7 @@ class Link:
     async def _ask_all(self, calls: Sequence[Call]) -> list[Reply]:
         replies = await self.run(calls)
         for reply in replies:
-            if isinstance(reply, REFUSED):
+            if is_refusal(reply):
                 raise RefusedError from reply
             if isinstance(reply, ResponseError):
                 raise reply

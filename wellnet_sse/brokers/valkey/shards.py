@@ -96,7 +96,7 @@ class Shard:
     def _note(self, trouble: str | None) -> None:
         """Say it once: whoever asked hears only that it is away, and asks again and again."""
         node = ":".join(str(part) for part in self.place if part)
-        if trouble is not None and trouble != self._trouble:
+        if trouble is not None and self._trouble is None:
             log.warning("history_away", extra={"node": node, "detail": trouble})
         elif trouble is None and self._trouble is not None:
             log.info("history_back", extra={"node": node})

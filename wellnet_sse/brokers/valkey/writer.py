@@ -19,7 +19,7 @@ from redis.exceptions import ResponseError
 from wellnet_sse.brokers.valkey import scripts
 from wellnet_sse.brokers.valkey.entries import UNNAMED, Kept, load_kept, load_records, settle
 from wellnet_sse.brokers.valkey.heads import Heads
-from wellnet_sse.brokers.valkey.link import REFUSED, Link
+from wellnet_sse.brokers.valkey.link import Link, is_refusal
 from wellnet_sse.brokers.valkey.names import bucket_of, idempotency_key
 from wellnet_sse.brokers.valkey.request import Judged, Request, Terms, arguments, judge, repeated
 from wellnet_sse.brokers.valkey.shards import AwayError, RefusedError, Reply
@@ -106,7 +106,7 @@ class Writer:
                 self._judge(request, sent, again)
         refused = False
         for (request, kept, judged), reply in zip(sent, await self._send(sent), strict=True):
-            if isinstance(reply, REFUSED):
+            if is_refusal(reply):
                 refused = True
             elif isinstance(reply, ResponseError):
                 log.error("history_script_failed", extra={"detail": str(reply)})
