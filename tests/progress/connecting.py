@@ -81,9 +81,15 @@ async def settle() -> None:
 
 
 async def direct(
-    hub: Hub, *, operation_id: str | None = None, cursor: str | None = None, encoder: Encoder = encode
+    hub: Hub,
+    *,
+    operation_id: str | None = None,
+    cursor: str | None = None,
+    encoder: Encoder = encode,
+    expires_ms: int | None = None,
 ) -> DirectReader:
-    reader = DirectReader(hub.subscribe(USER, operation_id=operation_id, cursor=cursor), encoder)
+    subscription = hub.subscribe(USER, operation_id=operation_id, cursor=cursor, expires_ms=expires_ms)
+    reader = DirectReader(subscription, encoder)
     await settle()
     return reader
 

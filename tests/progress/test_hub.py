@@ -11,7 +11,7 @@ from tests.progress.reading import Reader, collect, kinds, seqs
 from wellnet_sse.brokers.memory import MemoryBroker
 from wellnet_sse.progress.events import Record, Status
 from wellnet_sse.progress.hub import ABORT_AFTER_SECONDS, Hub, Limits
-from wellnet_sse.progress.items import CloseReason
+from wellnet_sse.progress.items import CloseReason, Final
 from wellnet_sse.progress.operation import Operation
 from wellnet_sse.progress.subscription import PIECE_BYTES
 
@@ -275,3 +275,15 @@ async def test_a_thousand_readers_that_came_and_went_leave_nothing(hub: Hub, bro
             await reader.next()
     await broker.append(USER, "op", update())
     assert hub._channels == {}
+
+
+async def test_who_is_told_the_ending_is_not_closed_once_more(hub: Hub, broker: MemoryBroker) -> None:
+    await publish(broker, 1)
+    async with Reader(hub.subscribe(USER, operation_id="op")) as reader:
+        await reader.until_live()
+        await broker.append(USER, "op", Operation.stop)
+        batch = await reader.next()
+        assert isinstance((batch or ())[-1], Final)
+        hub.close(CloseReason.DRAIN)
+        assert await reader.next() is None
+        assert reader.subscription.reason is None

@@ -9,6 +9,7 @@ from tests.progress.connecting import Connection, close, direct, settle
 from wellnet_sse.brokers.memory import MemoryBroker
 from wellnet_sse.progress.hub import Hub
 from wellnet_sse.progress.items import Item
+from wellnet_sse.progress.level import Level
 
 
 async def test_what_cannot_be_encoded_ends_those_it_was_for_and_nobody_else(
@@ -79,3 +80,24 @@ async def test_what_was_pending_when_history_began_anew_is_not_told_after_it(
     await close(hub, reader)
     assert "6" not in reader.connection.lines
     assert reader.connection.lines[-1] == "1"
+
+
+async def test_a_flush_that_fails_takes_nothing_from_anybody(
+    hub: Hub, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = await direct(hub), await direct(hub, operation_id="op")
+    await publish(broker, 1)
+    await settle()
+
+    def fail(*_: object) -> list[object]:
+        raise LookupError("nobody expected that")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Level, "without_room", fail)
+        await publish(broker, 1)
+        await settle()
+    await publish(broker, 1)
+    await settle()
+    assert "flush_failed" in caplog.text
+    assert [reader.connection.lines for reader in (first, second)] == [["1", "2", "3"]] * 2
+    await close(hub, first, second)

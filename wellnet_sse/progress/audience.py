@@ -64,6 +64,12 @@ class Audience:
         for record in self._pending:
             subscription.offer(record)
 
+    def lose(self) -> None:
+        """The live feed has a hole, or what was pending is lost: all go back to history."""
+        self._pending.clear()
+        for subscription in tuple(self):
+            subscription.lost()
+
     def _remove(self, subscription: Subscription) -> None:
         self._comers.discard(subscription)
         level = self._levels.get(subscription.encode)

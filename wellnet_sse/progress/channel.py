@@ -71,5 +71,5 @@ class Channel:
         self._epoch, self._first_seq = epoch, first_seq
 
     def _lose(self) -> None:
-        for subscription in tuple(self):
-            subscription.lost()
+        for audience in (self.all, *self.by_operation.values()):
+            audience.lose()

@@ -191,7 +191,11 @@ class Hub:
         due, self._due = self._due, []
         now = self._clocks.monotonic()
         for audience in due:
-            audience.flush(now)
+            try:
+                audience.flush(now)
+            except Exception:  # whose fault that is, is not known: history tells them what they missed
+                log.exception("flush_failed")
+                audience.lose()
         self._flushed_at = asyncio.get_running_loop().time()
 
     def tick(self) -> None:

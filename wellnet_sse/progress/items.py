@@ -1,11 +1,11 @@
 """What a reader is told, why it is closed, and what it may be written to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol
 
 from wellnet_sse.progress.broker import Gap
-from wellnet_sse.progress.events import Cursor, Record
+from wellnet_sse.progress.events import Cursor, Event, Record
 
 
 class Live(NamedTuple):
@@ -21,6 +21,24 @@ class Final(NamedTuple):
 
 
 Item = Record | Gap | Live | Final
+
+PIECE_CHARACTERS = 64 * 1024
+"""About as much of history is handed to a transport at a time..."""
+EVENT_CHARACTERS = 250
+"""...an event without its message taken for so much."""
+
+
+def pieces(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """The items in pieces of about that size; of none, one without any."""
+    start = size = 0
+    for number, item in enumerate(items):
+        event = item.event if isinstance(item, Record) else None
+        size += EVENT_CHARACTERS + (len(event.message) if isinstance(event, Event) else 0)
+        if size > PIECE_CHARACTERS and number > start:
+            yield items[start:number]
+            start, size = number, 0
+    yield items[start:]
+
 
 Encoder = Callable[[Sequence[Item]], bytes]
 """What a transport makes of items; of none, what tells an idle reader that all is well, if anything."""

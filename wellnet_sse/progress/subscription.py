@@ -12,7 +12,7 @@ from typing import Protocol, Self
 from wellnet_sse.errors import UnavailableError
 from wellnet_sse.progress.broker import Broker, Gap, Wanted
 from wellnet_sse.progress.events import Cursor, Ending, Record, UserId
-from wellnet_sse.progress.items import Clocks, CloseReason, Encoder, Final, Item, Live, Sink
+from wellnet_sse.progress.items import Clocks, CloseReason, Encoder, Final, Item, Live, Sink, pieces
 from wellnet_sse.progress.outbox import Outbox
 from wellnet_sse.progress.waker import Waker
 
@@ -185,7 +185,6 @@ class Subscription:
 
     def lost(self) -> None:
         """The live feed has a hole: read history again from the last record that was handed over."""
-        self._stop_direct()  # first: what is pending is offered again, and may be of an epoch that is over
         self.outbox.clear()
         self._joining = True
         self._wake()
@@ -193,6 +192,8 @@ class Subscription:
     def close(self, reason: CloseReason) -> None:
         """End the reader, as slow at once, else when it was told what waits for it."""
         if self.reason is None and not self._finished:
+            if reason is not CloseReason.SLOW:
+                self._stop_direct()  # what is pending waits for it, too
             self.reason, self.closed_at = reason, self._clocks.monotonic()
             if reason is CloseReason.SLOW:
                 self.outbox.clear()
@@ -214,10 +215,10 @@ class Subscription:
             return self.handing and now - self._handed_at >= seconds
         written = 0 if self._standing is None else self._standing.written
         expected = self._expected + written
-        if expected == 0:
+        if expected == 0 and not self.handing:
             return False  # it was seen empty, and nothing was written since
         buffered = self.sink.buffered()
-        if buffered < expected:
+        if buffered < expected or buffered == 0:
             self.taken_at = now
         elif self._was_empty:
             self.taken_at = self.handed_at  # it has taken what came before
@@ -227,13 +228,14 @@ class Subscription:
     @property
     def at_rest(self) -> bool:
         """Whether nothing waits for it, as `is_stuck` saw it."""
-        return not self.handing if self.sink is None else self._was_empty
+        return not self.handing and (self.sink is None or self._was_empty)
 
     def stuck_seconds(self, now: float) -> float:
         """For how long the peer has taken nothing although something waits for it, as `is_stuck` saw it."""
         if self.sink is None:
             return now - self._handed_at if self.handing else 0.0
-        return now - self.taken_at if self.sink.buffered() else 0.0
+        since = self.handed_at if self._was_empty else self.taken_at
+        return now - since if self.sink.buffered() else 0.0
 
     @property
     def buffered_bytes(self) -> int:
@@ -265,11 +267,17 @@ class Subscription:
         self.parked = False
         self._stop_direct()
         while (batch := await self._next()) is not None:
-            self.handing, self._handed_at = True, self._clocks.monotonic()
-            yield batch
-            self.handing = False
-            self._expected = sys.maxsize  # the connection had room for it: the peer takes, or its buffer did
+            for piece in pieces(batch):
+                self.handing, self._handed_at = True, self._clocks.monotonic()
+                yield piece
+                self.handing = False
+                self._expected = (
+                    sys.maxsize
+                )  # the connection had room for it: the peer takes, or its buffer did
+                if self.reason is CloseReason.SLOW:
+                    return
             if batch and isinstance(batch[-1], Final):
+                self._finished, self.reason = True, None  # whoever closes it now comes too late
                 return
 
     async def _next(self) -> Sequence[Item] | None:  # noqa: PLR0911 - one way out for each thing to tell

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+from wellnet_sse.progress.level import BUFFER_BYTES
+
 LINGER_SECONDS = 5.0
 """How long a peer may take to read the last that was written for it."""
 
@@ -18,6 +20,9 @@ class DirectWriter:
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         transport = writer.transport
         self._writer = writer
+        if transport.get_extra_info("ssl_object") is not None:
+            # uvloop's own limit is eight times that; the connection under TLS has another buffer like it.
+            transport.set_write_buffer_limits(high=BUFFER_BYTES)
         self._on_close: Callable[[], None] | None = None
         self._lingering: asyncio.TimerHandle | None = None
         # The transport's own methods: look-ups for each reader and event would be felt.
