@@ -103,7 +103,9 @@ def _lost(workload: Workload, raw: dict[str, Any], report: Report) -> int:
     if workload.mode == "storm":
         return int(max(0.0, report.extra["missed"]))
     expected = int(told["published"] * workload.deliveries_per_event)
-    return expected - report.total - int(told.get("conflated", 0))
+    # Where readers stall it is for them that updates are conflated, and they are not counted.
+    conflated = 0 if workload.stalled else int(told.get("conflated", 0))
+    return expected - report.total - conflated
 
 
 def _extra(workload: Workload, raw: dict[str, Any], report: Report) -> dict[str, float]:
@@ -122,7 +124,8 @@ def _extra(workload: Workload, raw: dict[str, Any], report: Report) -> dict[str,
     if workload.stalled:
         before = extra.pop("rss_before_stalled")
         extra["kib_per_stalled"] = max(0.0, report.rss_peak - before) / workload.stalled / 1024
-        extra["evicted"] = report.evicted
+        if "readers" in raw["published"]:  # a peer that reads nothing does not see the end of its connection
+            extra["evicted"] = workload.readers + workload.stalled - raw["published"]["readers"]
     if workload.mode == "storm":
         extra["seconds_to_live"] = report.open_seconds
     return extra

@@ -140,7 +140,6 @@ def _summarize(client: Client, report: Report) -> None:
     report.p50_ms = percentile(ordered, 0.50) / 1e6
     report.p99_ms = percentile(ordered, 0.99) / 1e6
     report.max_ms = percentile(ordered, 1.0) / 1e6
-    report.evicted = client.evicted
     report.ended += client.lost_readers[:REASONS_KEPT]
     report.ended_count = len(client.lost_readers)
 

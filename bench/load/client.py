@@ -31,8 +31,6 @@ class Client:
         self.latencies_ns: list[int] = []
         self.lost_readers: list[str] = []
         """Why streams ended, where they should not have."""
-        self.evicted = 0
-        """Stalled readers that the server closed."""
         self.opening: set[Reader] = set()
         self.on_data: Callable[[Reader, bytes], None] | None = None
         """Sees what sampled readers receive."""
@@ -141,7 +139,6 @@ class Client:
     def _greet(self, reader: Reader, mask: int) -> None:
         """Go on with a reader that is not open yet, or notice the end of a stalled one."""
         if reader.stalled and reader.head is None:
-            self.evicted += 1
             self.close(reader)
             return
         sock = reader.socket

@@ -56,7 +56,6 @@ class Report:
     """At the start of the window."""
     rss_end: int = 0
     rss_peak: int = 0
-    evicted: int = 0
     ended: list[str] = field(default_factory=list)
     """Why readers ended that should not have; the first few."""
     ended_count: int = 0

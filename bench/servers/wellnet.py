@@ -52,8 +52,8 @@ class Bench:
     async def _publish(self, command: dict[str, Any]) -> None:
         offer = offer_of(command)
         published = await publish_all(offer, lambda number: self._publish_one(offer, number), part=self._part)
-        conflated = getattr(self._progress.hub, "conflated", 0)
-        tell(published=published.events, late_ms=published.late_ms, conflated=conflated)
+        hub = self._progress.hub
+        tell(published=published.events, late_ms=published.late_ms, conflated=hub.conflated, readers=len(hub))
 
     async def _publish_one(self, offer: Offer, number: int) -> None:
         await self._progress.publish(
