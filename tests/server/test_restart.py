@@ -1,6 +1,7 @@
 """A restart under many clients loses nothing, tells everybody why, and takes no longer than it may."""
 
 import asyncio
+import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -18,6 +19,8 @@ from tests.server.visits import Publisher
 pytestmark = pytest.mark.slow
 
 GRACE_SECONDS = 1
+EXIT_SECONDS = GRACE_SECONDS + 1 + (0.5 if "PYTEST_XDIST_WORKER" in os.environ else 0)
+"""A second more than the grace; half of one more where other tests want the same cores."""
 USERS = 10
 STALLED = 99
 """The user whose readers have stopped."""
@@ -96,7 +99,7 @@ async def restarted(server: ServerProcess, plan: Plan) -> None:
     print(weather.figures(), f"exits: {sorted(restarts.seconds)}")  # noqa: T201 - the figures of `-s`
     assert not report(weather)
     assert len(restarts.seconds) == plan.kills
-    assert max(restarts.seconds) <= GRACE_SECONDS + 1
+    assert max(restarts.seconds) <= EXIT_SECONDS
     assert not restarts.untold
     assert {reason for client in everybody for reason in client.reasons} == {"drain"}
     sockets = [client for client in everybody if isinstance(client, SocketClient)]
@@ -133,7 +136,7 @@ async def test_work_that_needs_all_of_the_grace_and_stalled_readers_do_not_add_u
         begun = time.monotonic()
         assert await server.terminate() == 0, server.tail()
         seconds = time.monotonic() - begun
-    assert GRACE_SECONDS <= seconds <= GRACE_SECONDS + 1
+    assert GRACE_SECONDS <= seconds <= EXIT_SECONDS
     assert "Traceback" not in server.log
 
 
