@@ -95,12 +95,14 @@ class Shard:
 
     def _note(self, trouble: str | None) -> None:
         """Say it once: whoever asked hears only that it is away, and asks again and again."""
+        before, self._trouble = self._trouble, trouble
+        if (trouble is None) == (before is None):
+            return
         node = ":".join(str(part) for part in self.place if part)
-        if trouble is not None and self._trouble is None:
-            log.warning("history_away", extra={"node": node, "detail": trouble})
-        elif trouble is None and self._trouble is not None:
+        if trouble is None:
             log.info("history_back", extra={"node": node})
-        self._trouble = trouble
+        else:
+            log.warning("history_away", extra={"node": node, "detail": trouble})
 
     async def aclose(self) -> None:
         """Close its connections."""
