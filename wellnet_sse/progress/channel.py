@@ -1,7 +1,5 @@
 """One user's readers, and how far the live feed has come: what comes twice is dropped, a hole is seen."""
 
-from collections.abc import Iterator
-
 from wellnet_sse.progress.audience import Audience
 from wellnet_sse.progress.events import Cursor, Record
 from wellnet_sse.progress.subscription import Subscription
@@ -19,11 +17,6 @@ class Channel:
         self._epoch: str | None = None
         """None before the first."""
         self._seq = 0
-
-    def __iter__(self) -> Iterator[Subscription]:
-        yield from self.all
-        for audience in self.by_operation.values():
-            yield from audience
 
     def __bool__(self) -> bool:
         return bool(self.all or self.by_operation)

@@ -271,9 +271,7 @@ class Subscription:
                 self.handing, self._handed_at = True, self._clocks.monotonic()
                 yield piece
                 self.handing = False
-                self._expected = (
-                    sys.maxsize
-                )  # the connection had room for it: the peer takes, or its buffer did
+                self._expected = sys.maxsize  # there was room for it: the peer takes, or its buffer did
                 if self.reason is CloseReason.SLOW:
                     return
             if batch and isinstance(batch[-1], Final):
