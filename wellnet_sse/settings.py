@@ -267,6 +267,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def check_readable(name: str, path: str | Path) -> None:
+    """Raise ConfigurationError, which begins with `name`, where the file cannot be read.
+
+    OpenSSL says the same of a missing file, of one that may not be read, and of either of two.
+    """
+    try:
+        open(path, "rb").close()  # noqa: PTH123 - an empty path is none, not the working directory
+    except OSError as error:
+        raise ConfigurationError(f"{name}: cannot be read: {error.strerror}") from error
+
+
 def _as_browsers_spell_it(origin: str) -> str:
     """Lower case, and without the port that goes without saying."""
     scheme = origin.lower().partition(":")[0]

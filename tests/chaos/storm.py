@@ -20,6 +20,8 @@ LANES = 2
 
 HEARTBEAT_SECONDS = 1
 SETTLE_SECONDS = 20.0
+CONVERGED_SECONDS = 5.0
+"""How soon readers are to be level again, after whatever it was."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,12 @@ import pytest
 
 from tests.chaos.clients import Client, SseClient
 from tests.chaos.proxy import CALM, FaultProxy
-from tests.chaos.storm import HEARTBEAT_SECONDS, Plan, report, storm
+from tests.chaos.storm import CONVERGED_SECONDS, HEARTBEAT_SECONDS, Plan, report, storm
 from tests.conftest import MakeServer
 from tests.harness import ServerProcess, ValkeyServer
 
 pytestmark = pytest.mark.slow
 
-CONVERGED_SECONDS = 5.0
 GROWTH_BYTES = 20 * 1024 * 1024
 READER_BYTES = 256 * 1024
 """How much a node may grow, and for each of its readers, from before until all have caught up (protocol §8).

@@ -11,13 +11,11 @@ import httpx
 import pytest
 
 from tests.chaos.clients import Client
-from tests.chaos.storm import HEARTBEAT_SECONDS, Plan, report, storm
+from tests.chaos.storm import CONVERGED_SECONDS, HEARTBEAT_SECONDS, Plan, report, storm
 from tests.harness import ServerProcess, ValkeyServer, eventually, free_ports
 from tests.nodes.conftest import MakeProcesses
 
 pytestmark = pytest.mark.slow
-
-CONVERGED_SECONDS = 5.0
 
 CALM = Plan(
     seed=5,

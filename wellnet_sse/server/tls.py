@@ -4,6 +4,7 @@ import ssl
 from pathlib import Path
 
 from wellnet_sse.errors import ConfigurationError
+from wellnet_sse.settings import check_readable
 
 HANDSHAKE_SECONDS = 10.0
 """How long a peer may take to agree on keys; asyncio's minute is long for one that says nothing."""
@@ -19,8 +20,8 @@ def server_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext
     """
     if certificate is None or key is None:  # the settings have both or neither
         return None
-    _check_readable("WELLNET_TLS_CERTIFICATE", certificate)
-    _check_readable("WELLNET_TLS_KEY", key)
+    check_readable("WELLNET_TLS_CERTIFICATE", certificate)
+    check_readable("WELLNET_TLS_KEY", key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
@@ -44,11 +45,3 @@ def client_context(certificate: Path) -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it is trusted itself, not only who signed it
     return context
-
-
-def _check_readable(name: str, path: Path) -> None:
-    # OpenSSL says the same of a missing file, of one that may not be read, and of either of the two.
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise ConfigurationError(f"{name}: cannot be read: {error.strerror}") from error

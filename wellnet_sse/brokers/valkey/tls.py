@@ -9,6 +9,7 @@ from redis.asyncio.connection import SSLConnection
 from redis.asyncio.sentinel import SentinelManagedConnection
 
 from wellnet_sse.errors import ConfigurationError
+from wellnet_sse.settings import check_readable
 
 OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname", "ssl_cert_reqs")
 """Queries of the URL, which have redis-py's names and values."""
@@ -27,7 +28,8 @@ def client_context(options: Mapping[str, str]) -> ssl.SSLContext:
     Raises ConfigurationError where it cannot be done: redis-py would take that for a store that is away.
     """
     for name in _FILES:
-        _check_readable(name, options.get(name))
+        if name in options:
+            check_readable(f"WELLNET_BROKER_URL: {name}", options[name])
     try:
         context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
     except ssl.SSLError as error:
@@ -50,14 +52,6 @@ def _show_ourselves(context: ssl.SSLContext, options: Mapping[str, str]) -> None
         raise _unusable(
             "ssl_certfile, ssl_keyfile", "not a certificate and its key, unencrypted, in PEM"
         ) from error
-
-
-def _check_readable(name: str, path: str | None) -> None:
-    if path is not None:
-        try:
-            open(path, "rb").close()  # noqa: PTH123 - an empty path is none, not the working directory
-        except OSError as error:
-            raise _unusable(name, f"cannot be read: {error.strerror}") from error
 
 
 def _value(name: str, options: Mapping[str, str], default: Any) -> Any:
